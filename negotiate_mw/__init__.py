@@ -1,0 +1,58 @@
+"""HTTP Negotiate (Kerberos, NTLM) single sign-on for any ASGI app, in one line of middleware.
+
+Names are loaded when first used, so that importing the package costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from negotiate_mw.accept import Acceptor
+    from negotiate_mw.errors import AcceptError, ConfigurationError, NegotiateError
+    from negotiate_mw.identity import AcceptResult, Anonymous, Identity
+    from negotiate_mw.middleware import NegotiateMiddleware
+    from negotiate_mw.policy import Limits, Policy
+    from negotiate_mw.refusal import Refusal
+    from negotiate_mw.status import ContextFlag, SecStatus
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "AcceptError": "errors",
+    "AcceptResult": "identity",
+    "Acceptor": "accept",
+    "Anonymous": "identity",
+    "ConfigurationError": "errors",
+    "ContextFlag": "status",
+    "Identity": "identity",
+    "Limits": "policy",
+    "NegotiateError": "errors",
+    "NegotiateMiddleware": "middleware",
+    "Policy": "policy",
+    "Refusal": "refusal",
+    "SecStatus": "status",
+}
+
+__all__ = [  # what __getattr__ gives
+    "AcceptError",
+    "AcceptResult",
+    "Acceptor",
+    "Anonymous",
+    "ConfigurationError",
+    "ContextFlag",
+    "Identity",
+    "Limits",
+    "NegotiateError",
+    "NegotiateMiddleware",
+    "Policy",
+    "Refusal",
+    "SecStatus",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

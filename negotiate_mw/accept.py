@@ -1,0 +1,284 @@
+"""The acceptor: establishes security contexts asynchronously, leg by leg, over any transport.
+
+Law: one step at a time on one context, and its lock is held until the step has really ended; any outcome but
+``OK`` and ``CONTINUE_NEEDED`` is an ``AcceptError`` and deletes the context, once. What cannot block runs on the
+event loop, since a thread hop costs more than a Kerberos step; what can runs in a bounded pool with a deadline.
+"""
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from time import perf_counter
+from types import TracebackType
+from typing import Literal, Protocol
+
+from negotiate_mw.backends import Backend, Context
+from negotiate_mw.errors import AcceptError, ConfigurationError
+from negotiate_mw.identity import AcceptResult, Identity
+from negotiate_mw.policy import Limits
+from negotiate_mw.pool import PoolFull, StepPool
+from negotiate_mw.status import NO_FLAGS, ContextFlag, SecStatus
+from negotiate_mw.wire import spnego
+from negotiate_mw.wire.errors import Incomplete, WireError
+
+__all__ = ["AcceptError", "AcceptResult", "Acceptor", "ContextFlag", "Limits", "SecStatus"]
+
+MECHANISMS = ("kerberos",)
+_KERBEROS_OIDS = frozenset({spnego.KRB5, spnego.MS_KRB5})
+_NAMES = {spnego.NTLM: "NTLM", spnego.NEGOEX: "NegoEx", spnego.KRB5_U2U: "Kerberos user-to-user"}
+
+# "auto" goes to the pool while this many of the last eight steps were slow: one may be the scheduler's doing.
+_SLOW_SECONDS = 0.005
+_SLOW_STEPS = 3
+
+
+class Accepts(Protocol):
+    """What the middleware asks of an acceptor: ``Acceptor``, or one of ``negotiate_mw.testing``."""
+
+    limits: Limits
+    presumed: Identity | None
+
+    @property
+    def acquired(self) -> bool: ...
+    @property
+    def realms(self) -> frozenset[str]: ...
+    async def acquire(self) -> None: ...
+    async def aclose(self) -> None: ...
+    async def accept(self, context: object, token: bytes) -> AcceptResult: ...
+    def discard(self, context: object) -> None: ...
+
+
+class Acceptor:
+    """A server's side of the handshake: its names, its keys, and how its steps are run.
+
+    ::
+
+        async with Acceptor(keytab="http.keytab") as acceptor:
+            result = await acceptor.accept(None, token)
+            while result.status is SecStatus.CONTINUE_NEEDED:
+                result = await acceptor.accept(result.context, await exchange(result.token))
+
+    Args:
+        mechanisms: what clients may use; ``("kerberos",)``.
+        service: first component of our principals.
+        hostname: the host part of our names: one, a list, or None for any host that the keytab has a key for.
+        keytab: path of the keytab; None: ``KRB5_KTNAME``, else ``/etc/krb5.keytab``.
+        rcache: directory for the replay cache; None: ``KRB5RCACHENAME`` or ``KRB5RCACHEDIR``, else systemd's
+            ``RUNTIME_DIRECTORY``, else ``/var/tmp``. ``"none"`` accepts a stolen token again and again, for as long
+            as its clock allows: only where another check of ours finds replays.
+        offload: ``"auto"``: Kerberos steps, local and about 50 µs long, run on the event loop, and in the pool while
+            several of the last took over 5 ms; ``"always"`` or ``"never"`` in the pool. A step on the event loop
+            has no deadline.
+        limits: bounds.
+
+    Raises:
+        ConfigurationError: an option is wrong.
+    """
+
+    # who a client without a token is taken for: nobody, ever
+    presumed: Identity | None = None
+
+    def __init__(
+        self,
+        *,
+        mechanisms: Sequence[str] = ("kerberos",),
+        service: str = "HTTP",
+        hostname: str | Sequence[str] | None = None,
+        keytab: str | os.PathLike[str] | None = None,
+        rcache: str | os.PathLike[str] | None = None,
+        offload: Literal["auto", "always", "never"] = "auto",
+        limits: Limits | None = None,
+    ) -> None:
+        if isinstance(mechanisms, str) or not mechanisms or not set(mechanisms) <= set(MECHANISMS):
+            raise ConfigurationError(f"Acceptor(mechanisms={mechanisms!r}): give a tuple of {', '.join(MECHANISMS)}")
+        if not service or not service.isascii() or not service.isalnum():
+            raise ConfigurationError(f'Acceptor(service={service!r}): give the name alone, such as "HTTP"')
+        if offload not in ("auto", "always", "never"):
+            raise ConfigurationError(f'Acceptor(offload={offload!r}): give "auto", "always" or "never"')
+        hosts = (hostname,) if isinstance(hostname, str) else tuple(hostname or ())
+        if not all(host and not set(host) & set("/@: ") for host in hosts):
+            raise ConfigurationError(f'Acceptor(hostname={hostname!r}): give names such as "www.corp.example"')
+        self.limits = limits or Limits()
+        self._options: dict[str, object] = {"service": service, "hosts": hosts, "keytab": keytab, "rcache": rcache}
+        self._offload = offload
+        self._recent_slow = 0  # the last eight steps, one bit each: was it slow?
+        self._kerberos: Backend | None = None
+        self._pool = StepPool(self.limits.threads, self.limits.queue)
+
+    async def __aenter__(self) -> "Acceptor":
+        await self.acquire()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def acquire(self) -> None:
+        """Acquire the credential that all handshakes share (``AcquireCredentialsHandle``, INBOUND); idempotent.
+
+        Raises:
+            ConfigurationError: keytab, names or replay cache can't be used; says what to type.
+        """
+        if self._kerberos is None:
+            self._kerberos = _kerberos_backend(self._options)
+
+    async def aclose(self) -> None:
+        """Give the credential back (``FreeCredentialsHandle``); steps under way end in their threads. Idempotent."""
+        self._kerberos = None
+        self._pool.close()
+
+    def ready(self) -> bool:
+        """True if a log-in could succeed now: acquired, and keytab and replay cache usable. For readiness probes."""
+        return self._kerberos is not None and self._kerberos.problem() is None
+
+    @property
+    def acquired(self) -> bool:
+        """True between ``acquire()`` and ``aclose()``."""
+        return self._kerberos is not None
+
+    @property
+    def realms(self) -> frozenset[str]:
+        """The realms that the keytab has keys of; the same object as long as they stay the same."""
+        return frozenset() if self._kerberos is None else self._kerberos.realms
+
+    async def accept(
+        self,
+        context: object,
+        token: bytes,
+        *,
+        bindings: bytes | None = None,
+        required: ContextFlag = NO_FLAGS,
+    ) -> AcceptResult:
+        """Take one leg of a handshake (``SspiAcceptSecurityContextAsync``; the awaitable is the pending call).
+
+        Cancelling is safe: a step that runs in a thread ends there, and then its context is deleted.
+
+        Args:
+            context: None for the first leg, then the last result's ``context``.
+            token: what the initiator sent, never empty.
+            bindings: application data of the channel bindings that the client must match if it sends any,
+                such as ``b"tls-server-end-point:" + hash`` (RFC 5929); None: not checked.
+            required: attributes that the finished context must have.
+
+        Returns:
+            ``CONTINUE_NEEDED`` with a token to send, or ``OK`` with an identity.
+
+        Raises:
+            AcceptError: every other outcome; the context is deleted by then. INVALID_HANDLE: the context was
+                deleted before, is finished, isn't ours, or is being stepped right now (that step goes on).
+                UNSUPPORTED_FUNCTION: ``required`` isn't met, or the mechanism isn't allowed.
+        """
+        stepped = self._open(token) if context is None else _ours(context)
+        if not stepped.lock.acquire(blocking=False):
+            raise AcceptError(SecStatus.INVALID_HANDLE, "context-in-use", detail="two legs at once on one context")
+        if not stepped.open:
+            stepped.lock.release()
+            raise AcceptError(SecStatus.INVALID_HANDLE, "context-deleted", detail="a leg on a context that has ended")
+        if self._inline(stepped.backend):
+            try:
+                result = self._step(stepped, token, bindings)
+            except BaseException:
+                _end(stepped)
+                raise
+        else:
+            result = await self._step_in_pool(stepped, token, bindings)
+        return _finish(stepped, result, required)
+
+    async def delete(self, context: object) -> None:
+        """Delete a context whose handshake won't go on (``DeleteSecurityContext``); idempotent."""
+        self.discard(context)
+
+    def discard(self, context: object) -> None:
+        """``delete()`` for callers that can't await. A step under way ends first, then the context is deleted."""
+        ours = _ours(context)
+        ours.open = False
+        if ours.lock.acquire(blocking=False):
+            _end(ours)
+
+    def _open(self, token: bytes) -> Context:
+        if self._kerberos is None:
+            raise AcceptError(SecStatus.NO_CREDENTIALS, "not-acquired", detail="call acquire() before accept()")
+        try:
+            first = spnego.read(token)
+        except Incomplete as error:
+            raise AcceptError(SecStatus.INCOMPLETE_MESSAGE, "incomplete", detail=str(error)) from error
+        except WireError as error:
+            raise AcceptError(SecStatus.INVALID_TOKEN, "malformed", detail=str(error)) from error
+        if isinstance(first, spnego.Continuation):
+            raise AcceptError(SecStatus.INVALID_TOKEN, "no-handshake", detail="a later leg came without its first one")
+        if _KERBEROS_OIDS.isdisjoint(first.mechanisms):
+            raise AcceptError(
+                SecStatus.UNSUPPORTED_FUNCTION,
+                "mechanism-not-allowed",
+                detail=f"the client offers {', '.join(_NAMES.get(oid, oid) for oid in first.mechanisms)}, not Kerberos",
+            )
+        return Context(self._kerberos)
+
+    def _inline(self, backend: Backend) -> bool:
+        if self._offload == "auto":
+            return not backend.may_block and self._recent_slow.bit_count() < _SLOW_STEPS
+        return self._offload == "never"
+
+    def _step(self, context: Context, token: bytes, bindings: bytes | None) -> AcceptResult:
+        begun = perf_counter()
+        try:
+            return context.backend.step(context, token, bindings)
+        finally:
+            slow = perf_counter() - begun > _SLOW_SECONDS
+            self._recent_slow = (self._recent_slow << 1 | slow) & 0xFF
+
+    async def _step_in_pool(self, context: Context, token: bytes, bindings: bytes | None) -> AcceptResult:
+        end = partial(_end, context)
+        try:
+            return await self._pool.run(
+                partial(self._step, context, token, bindings), seconds=self.limits.step_seconds, abandoned=end
+            )
+        except PoolFull:
+            end()
+            raise AcceptError(SecStatus.BUSY, "busy", detail="all threads are busy and the queue is full") from None
+        except TimeoutError:  # the pool calls end() once the step has really ended; likewise if we are cancelled
+            raise AcceptError(
+                SecStatus.TIMEOUT, "timeout", detail=f"a step took over {self.limits.step_seconds} s"
+            ) from None
+        except Exception:
+            end()
+            raise
+
+
+def _kerberos_backend(options: dict[str, object]) -> Backend:
+    try:
+        from negotiate_mw.backends.gssapi import GssapiBackend
+    except ImportError as error:
+        raise ConfigurationError(str(error)) from error
+    backend = GssapiBackend(**options)  # type: ignore[arg-type]
+    backend.acquire()
+    return backend
+
+
+def _ours(context: object) -> Context:
+    if not isinstance(context, Context):
+        raise AcceptError(SecStatus.INVALID_HANDLE, "not-a-context", detail="this is no context of an Acceptor")
+    return context
+
+
+def _end(context: Context) -> None:
+    """Delete a context whose lock we hold. Only ever on the event loop, or after it ended: no two at once."""
+    context.open = False
+    if context.handle is not None:
+        context.backend.delete(context)
+    context.lock.release()
+
+
+def _finish(context: Context, result: AcceptResult, required: ContextFlag) -> AcceptResult:
+    """Let go of a step that succeeded, unless what only the caller knows speaks against it."""
+    if not context.open:
+        _end(context)
+        raise AcceptError(SecStatus.INVALID_HANDLE, "context-deleted", detail="deleted while its step ran")
+    if result.status is SecStatus.OK:
+        if missing := required & ~result.attributes:
+            _end(context)
+            raise AcceptError(SecStatus.UNSUPPORTED_FUNCTION, "flags-missing", detail=f"the context lacks {missing!r}")
+        context.open = False  # a finished context takes no further leg
+    context.lock.release()
+    return result

@@ -1,0 +1,238 @@
+"""Kerberos through the system's GSS-API library and its own SPNEGO (python-gssapi's raw calls).
+
+Law: one credential, which accepts and does nothing else, is shared by all handshakes and takes the one mechanism
+that it is told; each finished context is held against that rule again. Every error of the library is translated in
+``_translate`` and nowhere else.
+"""
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+try:
+    from gssapi import raw
+    from gssapi.raw.exceptions import OperationUnavailableError
+    from gssapi.raw.misc import GSSError
+except ImportError as error:
+    raise ImportError(
+        "Kerberos needs python-gssapi: apt-get install gcc python3-dev libkrb5-dev "
+        "(dnf install gcc python3-devel krb5-devel; brew install krb5), then pip install 'negotiate-mw[kerberos]'"
+    ) from error
+
+from negotiate_mw.backends import Context
+from negotiate_mw.backends.keytab import Keytab
+from negotiate_mw.backends.replay_file import ReplayFile
+from negotiate_mw.errors import AcceptError, ConfigurationError
+from negotiate_mw.identity import AcceptResult, Identity, account_of
+from negotiate_mw.status import ContextFlag, SecStatus
+from negotiate_mw.wire import der
+from negotiate_mw.wire.errors import WireError
+from negotiate_mw.wire.kerberos import krb_error_code
+from negotiate_mw.wire.pac import UpnDnsInfo, read_upn_dns_info
+from negotiate_mw.wire.spnego import KRB5, SPNEGO
+
+_KRB5 = raw.OID(elements=der.encode_oid(KRB5))
+_SPNEGO = raw.OID(elements=der.encode_oid(SPNEGO))
+_UPN_DNS_INFO = b"urn:mspac:upn-dns-info"
+_CHANNEL_BOUND = 2048  # GSS_C_CHANNEL_BOUND_FLAG (MIT krb5 1.19)
+
+# RFC 2744 flag bits -> ours
+_FLAGS = (
+    (1, ContextFlag.DELEGATE),
+    (2, ContextFlag.MUTUAL_AUTH),
+    (4, ContextFlag.REPLAY_DETECT),
+    (8, ContextFlag.SEQUENCE_DETECT),
+    (16, ContextFlag.CONFIDENTIALITY),
+    (32, ContextFlag.INTEGRITY),
+    (8192, ContextFlag.IDENTIFY),
+    (_CHANNEL_BOUND, ContextFlag.CHANNEL_BOUND),
+)
+_KNOWN_FLAGS = sum(bit for bit, _ in _FLAGS)
+
+# RFC 4120 7.5.9 error codes that the library tells the client -> what we tell the operator
+_BY_KRB_ERROR = {
+    31: (SecStatus.LOGON_DENIED, "wrong-key", "the ticket or its authenticator doesn't decrypt with the keytab's key"),
+    32: (SecStatus.CONTEXT_EXPIRED, "ticket-expired", "the ticket has ended"),
+    33: (SecStatus.TIME_SKEW, "clock-skew", "the ticket isn't valid yet by this machine's clock"),
+    34: (SecStatus.LOGON_DENIED, "replay", "this authenticator was accepted before"),
+    35: (SecStatus.WRONG_PRINCIPAL, "wrong-principal", "the ticket is for another name than this acceptor's"),
+    37: (SecStatus.TIME_SKEW, "clock-skew", "the client's clock and this machine's differ too much"),
+    41: (SecStatus.LOGON_DENIED, "wrong-key", "the authenticator was changed on its way"),
+    44: (SecStatus.LOGON_DENIED, "no-key", "the keytab has no key of the ticket's version"),
+    45: (SecStatus.LOGON_DENIED, "no-key", "the keytab has no key for the ticket"),
+}
+# RFC 2744 3.9.1 routine errors, in the upper half of the major status
+_BY_ROUTINE_ERROR = {
+    4: (SecStatus.BAD_BINDINGS, "bad-bindings", "the client is bound to another TLS channel"),
+    9: (SecStatus.INVALID_TOKEN, "malformed", "the library can't read the token"),
+    12: (SecStatus.CONTEXT_EXPIRED, "ticket-expired", "the ticket has ended"),
+}
+_REFUSED = (SecStatus.LOGON_DENIED, "refused", "the library refused the token")
+
+
+class GssapiBackend:
+    """Accepts Kerberos, raw or inside SPNEGO.
+
+    Args:
+        service: first component of our names, ``"HTTP"``.
+        hosts: hosts whose names we answer to; empty: any host that the keytab has a key for.
+        keytab: the file with our keys; None: ``KRB5_KTNAME``, else ``/etc/krb5.keytab``.
+        rcache: see ``ReplayFile``.
+    """
+
+    def __init__(
+        self,
+        *,
+        service: str,
+        hosts: Sequence[str],
+        keytab: str | os.PathLike[str] | None,
+        rcache: str | os.PathLike[str] | None,
+    ) -> None:
+        self._service = service
+        self._hosts = frozenset(f"{service}/{host}".encode() for host in hosts)
+        self._keytab = Keytab(keytab, service)
+        self._replay_file = ReplayFile(rcache)
+        self._credential: Any = None
+        # gssproxy answers from another process
+        self.may_block = os.environ.get("GSS_USE_PROXY", "").lower() in ("1", "yes", "true", "on")
+
+    @property
+    def realms(self) -> frozenset[str]:
+        self._keytab.problem()
+        return self._keytab.realms
+
+    def acquire(self) -> None:
+        """Probe what the library would find out only at the first log-in, then acquire the shared credential.
+
+        Raises:
+            ConfigurationError: keytab or replay cache can't be used, or the library refuses them.
+        """
+        if problem := self._keytab.look_again() or self._replay_file.problem():
+            raise ConfigurationError(problem)
+        store: dict[bytes | str, bytes | str] = {b"keytab": os.fsencode(self._keytab.path)}
+        if self._replay_file.store_value:
+            store[b"rcache"] = os.fsencode(self._replay_file.store_value)
+        name = self._service if len(self._hosts) != 1 else f"{self._service}@{self._only_host()}"
+        try:
+            acceptor = raw.import_name(name.encode(), raw.NameType.hostbased_service)
+            # SPNEGO has to be asked for beside Kerberos, and then kept from negotiating whatever else is installed.
+            credential = raw.acquire_cred_from(store, acceptor, usage="accept", mechs=[_KRB5, _SPNEGO]).creds
+            raw.set_neg_mechs(credential, [_KRB5])
+        except GSSError as error:
+            raise ConfigurationError(f"the Kerberos library refuses {str(self._keytab.path)!r} ({error})") from error
+        self._credential = credential
+
+    def problem(self) -> str | None:
+        return self._keytab.problem() or self._replay_file.problem()
+
+    def step(self, context: Context, token: bytes, bindings: bytes | None) -> AcceptResult:
+        channel = None if bindings is None else raw.ChannelBindings(application_data=bindings)
+        try:
+            done = raw.accept_sec_context(token, self._credential, context.handle, channel)
+            if done.more_steps:
+                context.handle = done.context
+                return AcceptResult(status=SecStatus.CONTINUE_NEEDED, context=context, token=done.token)
+            context.handle = done.context
+            return self._complete(context, done)
+        except AcceptError:
+            raise
+        except Exception as error:
+            raise self._translate(error) from error
+
+    def delete(self, context: Context) -> None:
+        context.handle = None  # the last reference frees the C context
+
+    def _complete(self, context: Context, done: Any) -> AcceptResult:
+        if done.mech != _KRB5:
+            raise AcceptError(SecStatus.LOGON_DENIED, "mechanism-not-allowed", detail="the context isn't Kerberos")
+        if self._hosts:
+            self._check_target(done.context)
+        # an empty name, or one that isn't UTF-8, is nobody's
+        name = raw.display_name(done.initiator_name, False).name.decode("utf-8", "replace")
+        account = account_of(name, _upn_dns_info(done.initiator_name))
+        attributes = _attributes(int(done.flags) & _KNOWN_FLAGS)
+        expires_at = None if done.lifetime is None else datetime.now(UTC) + timedelta(seconds=done.lifetime)
+        return AcceptResult(
+            status=SecStatus.OK,
+            context=context,
+            token=done.token,
+            attributes=attributes,
+            expires_at=expires_at,
+            identity=Identity(
+                principal=account.principal,
+                account_id=account.sid or account.principal,
+                username=account.principal,
+                realm=account.realm,
+                mechanism="kerberos",
+                sid=account.sid,
+                upn=account.upn,
+                expires_at=expires_at,
+                attributes=attributes,
+                channel_bound=ContextFlag.CHANNEL_BOUND in attributes,
+                is_service=account.is_service,
+            ),
+        )
+
+    def _check_target(self, handle: Any) -> None:
+        """krb5.conf's ``ignore_acceptor_hostname`` would undo the host part of our name; this doesn't let it."""
+        target: Any = raw.inquire_context(handle, target_name=True).target_name
+        name = raw.display_name(target, False).name.rpartition(b"@")[0]
+        if name not in self._hosts:
+            detail = f"the ticket is for {name.decode(errors='replace')!r}"
+            raise AcceptError(SecStatus.WRONG_PRINCIPAL, "wrong-principal", detail=detail)
+
+    def _only_host(self) -> str:
+        (name,) = self._hosts
+        return name.decode().partition("/")[2]
+
+    def _translate(self, error: Exception) -> AcceptError:
+        if isinstance(error, MemoryError):
+            return AcceptError(SecStatus.INSUFFICIENT_MEMORY, "memory", detail="out of memory")
+        if not isinstance(error, GSSError):
+            return AcceptError(SecStatus.INTERNAL_ERROR, "internal", detail=f"python-gssapi raised {error!r}")
+        token = error.token or None
+        known = _BY_ROUTINE_ERROR.get(error.maj_code >> 16 & 0xFF)
+        if known is None:
+            known = _BY_KRB_ERROR.get(_krb_error_code(token), _REFUSED)
+        status, reason, detail = known
+        if reason in ("no-key", "refused"):
+            # it may be our own fault, which is not the client's to answer for
+            if problem := self._keytab.look_again():
+                return AcceptError(SecStatus.NO_CREDENTIALS, "keytab", detail=problem, token=token)
+            if problem := self._replay_file.problem():
+                return AcceptError(SecStatus.INTERNAL_ERROR, "replay-cache", detail=problem, token=token)
+        return AcceptError(status, reason, detail=f"{detail} [{error.gen_message()}]", token=token)
+
+
+def _krb_error_code(token: bytes | None) -> int:
+    """RFC 4120's error code: from the error token, since SPNEGO renumbers the minor status; 0 if there is none."""
+    try:
+        return (krb_error_code(token) if token else None) or 0
+    except WireError:
+        return 0
+
+
+def _upn_dns_info(name: Any) -> UpnDnsInfo | None:
+    try:
+        found = raw.get_name_attribute(name, _UPN_DNS_INFO)
+    except OperationUnavailableError:  # the ticket has no such buffer; any other error must not pass for that
+        return None
+    if not found.authenticated:
+        raise AcceptError(SecStatus.LOGON_DENIED, "name-mismatch", detail="the ticket's PAC isn't verified")
+    try:
+        return read_upn_dns_info(found.values[0])
+    except WireError as error:
+        raise AcceptError(
+            SecStatus.LOGON_DENIED, "name-mismatch", detail=f"the ticket's PAC can't be read: UPN_DNS_INFO, {error}"
+        ) from error
+
+
+@lru_cache(maxsize=256)
+def _attributes(flags: int) -> ContextFlag:
+    attributes = ContextFlag(0)
+    for bit, flag in _FLAGS:
+        if flags & bit:
+            attributes |= flag
+    return attributes

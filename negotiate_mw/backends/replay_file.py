@@ -1,0 +1,70 @@
+"""The file in which the C library remembers authenticators, so that none is accepted twice on this node.
+
+Law: the library fails every log-in if the file is not ours or can't be written, and says so only then; so we look
+first. The rules are those of MIT krb5 1.18 and later (``k5_rcache_resolve``, rc_file2.c, rc_dfl.c).
+"""
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+
+class ReplayFile:
+    """Where this process's replay cache is.
+
+    Args:
+        rcache: a directory of ours; ``"none"`` to accept replays; None: ``KRB5RCACHENAME`` or ``KRB5RCACHEDIR`` where
+            set, else systemd's ``RUNTIME_DIRECTORY``, else the library's own ``/var/tmp``.
+    """
+
+    def __init__(self, rcache: str | os.PathLike[str] | None) -> None:
+        self.store_value, self._file = _resolve(rcache)
+
+    def problem(self) -> str | None:
+        """What would make every log-in fail and what to type, as one sentence; None if nothing would."""
+        if self._file is None:
+            return None
+        directory = self._file.parent
+        try:
+            found = os.lstat(self._file)
+        except FileNotFoundError:
+            return _unwritable(directory)
+        except OSError as error:
+            return f"the replay cache {str(self._file)!r} can't be looked at ({error.strerror}); {_CURE}"
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+            return f"the replay cache {str(self._file)!r} is not ours (it belongs to uid {found.st_uid}); {_CURE}"
+        if found.st_mode & 0o022:
+            return f"the replay cache {str(self._file)!r} may be written by others; chmod 600 {self._file}"
+        if not os.access(self._file, os.R_OK | os.W_OK):
+            return f"the replay cache {str(self._file)!r} can't be written; {_CURE}"
+        return None
+
+
+_CURE = "name a directory of this user: Acceptor(rcache=…), KRB5RCACHEDIR=… or, under systemd, RuntimeDirectory=…"
+
+
+def _resolve(rcache: str | os.PathLike[str] | None) -> tuple[str | None, Path | None]:
+    """What to tell the library (None: nothing), and the file that it will use (None: none that we know of)."""
+    if rcache is not None:
+        return ("none:", None) if os.fspath(rcache) == "none" else _ours_in(rcache)
+    if name := os.environ.get("KRB5RCACHENAME"):
+        return None, Path(name.removeprefix("file2:")) if name.startswith("file2:") else None
+    if directory := os.environ.get("KRB5RCACHEDIR"):
+        return None, _ours_in(directory)[1]
+    if directory := os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]:
+        return _ours_in(directory)
+    return None, _ours_in(os.environ.get("TMPDIR", "/var/tmp"))[1]  # noqa: S108 - the library's choice; we look
+
+
+def _ours_in(directory: str | os.PathLike[str]) -> tuple[str, Path]:
+    file = Path(directory) / f"krb5_{os.geteuid()}.rcache2"
+    return f"file2:{file}", file
+
+
+def _unwritable(directory: Path) -> str | None:
+    try:
+        with tempfile.TemporaryFile(dir=directory):
+            return None
+    except OSError as error:
+        return f"the replay cache's directory {str(directory)!r} can't be written ({error.strerror}); {_CURE}"

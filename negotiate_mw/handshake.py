@@ -1,0 +1,234 @@
+"""The core: what a request means for its handshake, and what a step's outcome means for its request.
+
+Law: everything that affects the state of a handshake is in this file, as a table; no await, clock, logger, socket
+or file. Values come in, a decision goes out, and an illegal event raises and changes nothing.
+"""
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from negotiate_mw.errors import AcceptError
+from negotiate_mw.identity import AcceptResult, Identity
+from negotiate_mw.policy import Rules
+from negotiate_mw.status import SecStatus
+
+
+class State(Enum):
+    """Where one handshake stands."""
+
+    IDLE = "idle"  # nothing is known of this client
+    HALF_OPEN = "half-open"  # we sent a continuation token and wait for the next leg
+    STEPPING = "stepping"  # a token is being accepted
+    ESTABLISHED = "established"
+    FAILED = "failed"
+
+
+class Event(Enum):
+    """What happens to it."""
+
+    NOTHING = "request without a token"
+    OPENING = "first token of a handshake"
+    CONTINUATION = "continuation token"
+    MORE = "step: continue needed"
+    DONE = "step: complete"
+    ERROR = "step: failed"
+
+
+TRANSITIONS: dict[State, dict[Event, State]] = {
+    State.IDLE: {
+        Event.NOTHING: State.IDLE,
+        Event.OPENING: State.STEPPING,
+        Event.CONTINUATION: State.FAILED,  # a second leg without a first
+    },
+    State.HALF_OPEN: {
+        Event.NOTHING: State.IDLE,  # the client gave up, or another page of it asks: served as what it is
+        Event.OPENING: State.STEPPING,  # the client starts over; the old context is dropped
+        Event.CONTINUATION: State.STEPPING,
+    },
+    State.STEPPING: {
+        Event.MORE: State.HALF_OPEN,
+        Event.DONE: State.ESTABLISHED,
+        Event.ERROR: State.FAILED,
+    },
+    State.ESTABLISHED: {},
+    State.FAILED: {},
+}
+
+
+class IllegalTransition(RuntimeError):
+    """An event came that the table doesn't have for this state: a bug of the caller, never of a client."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handshake:
+    """One handshake between two requests.
+
+    Attributes:
+        state: where it stands.
+        context: the acceptor's handle; None before the first step.
+        legs: tokens received so far.
+        begun: when the first came, in seconds of the caller's clock.
+    """
+
+    state: State = State.IDLE
+    context: object = None
+    legs: int = 0
+    begun: float = 0.0
+
+    def after(self, event: Event) -> State:
+        """The state that ``event`` leads to.
+
+        Raises:
+            IllegalTransition: the table has no such row.
+        """
+        try:
+            return TRANSITIONS[self.state][event]
+        except KeyError:
+            raise IllegalTransition(f"{event.name} in state {self.state.name}") from None
+
+
+IDLE = Handshake()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenge:
+    """Answer 401; with a token, keep ``handshake`` for the next leg."""
+
+    token: bytes | None = None
+    handshake: Handshake | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refuse:
+    """Answer ``status``; ``reason`` and ``detail`` are for the log alone, ``token`` proves us to the client."""
+
+    status: int
+    reason: str
+    detail: str = ""
+    token: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """Let the request through; ``identity`` None is nobody."""
+
+    identity: Identity | None = None
+    token: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Accept ``token`` on ``handshake.context``."""
+
+    handshake: Handshake
+    token: bytes
+
+
+# The operator's fault or ours: 503 and an ERROR line, never a loop of 401s.
+_OURS = frozenset(
+    {
+        SecStatus.BUSY,
+        SecStatus.TIMEOUT,
+        SecStatus.INTERNAL_ERROR,
+        SecStatus.INSUFFICIENT_MEMORY,
+        SecStatus.NO_CREDENTIALS,
+        SecStatus.NO_AUTHENTICATING_AUTHORITY,
+    }
+)
+# Authenticated, but under a name that nobody may use.
+_FORBIDDEN = frozenset({"name-mismatch", "name-forbidden", "name-unusable"})
+
+
+def event_of(token: bytes | None) -> Event:
+    """What a request brings, by its first bytes (RFC 4178 4.2, [MS-NLMP] 2.2.1); the acceptor reads the rest."""
+    if token is None:
+        return Event.NOTHING
+    later = token.startswith((b"\xa1", b"NTLMSSP\0\x03\0\0\0"))
+    return Event.CONTINUATION if later else Event.OPENING
+
+
+def decide(
+    token: bytes | None,
+    pending: Handshake,
+    remembered: Identity | None,
+    *,
+    required: bool,
+    max_legs: int,
+    now: float,
+) -> Challenge | Refuse | Pass | Step:
+    """What to do with a request, by what it brings and what its connection remembers.
+
+    Args:
+        token: what the client sent, if anything.
+        pending: the connection's half-open handshake, or ``IDLE``.
+        remembered: who a request without a token is known to be, by the policy in force; any token beats it.
+        required: False lets a request without a token pass as nobody.
+        max_legs: ``Limits.legs``.
+        now: the time, in seconds of the caller's clock.
+
+    Raises:
+        IllegalTransition: ``pending`` is neither idle nor half-open.
+    """
+    event = event_of(token)
+    state = pending.after(event)
+    if token is None:
+        if remembered is not None:
+            return Pass(identity=remembered)
+        return Challenge() if required else Pass()
+    if state is State.FAILED:
+        return Refuse(status=401, reason="no-handshake", detail="a later leg came without its first one")
+    if event is Event.OPENING:
+        return Step(handshake=Handshake(state=state, legs=1, begun=now), token=token)
+    if pending.legs >= max_legs:
+        return Refuse(status=401, reason="too-many-legs", detail=f"more than {max_legs} legs")
+    return Step(handshake=replace(pending, state=state, legs=pending.legs + 1), token=token)
+
+
+def conclude(
+    handshake: Handshake, outcome: AcceptResult | AcceptError, rules: Rules, *, can_continue: bool
+) -> Challenge | Refuse | Pass:
+    """What to answer, by what came of the step.
+
+    Args:
+        handshake: the one that ``decide`` gave to step.
+        outcome: what the acceptor returned or raised.
+        rules: who may in.
+        can_continue: the connection has an identity that a next leg can be found by.
+
+    Raises:
+        IllegalTransition: ``handshake`` wasn't stepping.
+    """
+    if isinstance(outcome, AcceptError):
+        handshake.after(Event.ERROR)
+        return Refuse(status=_status_of(outcome), reason=outcome.reason, detail=outcome.detail)
+    if outcome.identity is None:
+        return _continue(handshake, outcome, can_continue)
+    handshake.after(Event.DONE)
+    return admit(outcome.identity, rules, outcome.token)
+
+
+def admit(identity: Identity, rules: Rules, token: bytes | None = None) -> Pass | Refuse:
+    """Let a proven identity in under the name that the policy gives it, or say why not; ``token`` is our own proof."""
+    if refused := rules.refusal(identity):
+        return Refuse(status=403, reason=refused[0], detail=refused[1], token=token)
+    try:
+        return Pass(identity=rules.named(identity), token=token)
+    except AcceptError as error:
+        return Refuse(status=_status_of(error), reason=error.reason, detail=error.detail)
+
+
+def _continue(handshake: Handshake, outcome: AcceptResult, can_continue: bool) -> Challenge | Refuse:
+    state = handshake.after(Event.MORE)
+    if not can_continue:
+        return Refuse(
+            status=401,
+            reason="needs-connection",
+            detail="the handshake takes more than one leg, and this server or protocol gives connections no identity",
+        )
+    return Challenge(token=outcome.token, handshake=replace(handshake, state=state, context=outcome.context))
+
+
+def _status_of(error: AcceptError) -> int:
+    if error.status in _OURS:
+        return 503
+    return 403 if error.reason in _FORBIDDEN else 401

@@ -1,0 +1,214 @@
+"""Who a finished context proved: the identity, and the rules by which a ticket's name becomes one.
+
+Law: an ``Identity`` is made only from a completed context with a non-empty name, and the name of an Active
+Directory ticket is never believed before it was held against the account in the ticket's PAC.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from negotiate_mw.errors import AcceptError
+from negotiate_mw.status import NO_FLAGS, ContextFlag, SecStatus
+from negotiate_mw.wire.pac import UpnDnsInfo
+
+# First components of names that stand for the realm's own machinery, or for nobody: never somebody who logs in.
+_NEVER_A_USER = frozenset({"krbtgt", "kadmin", "kiprop", "k", "wellknown"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """An authenticated user, as the app finds it in ``scope["user"]``; has the shape of Starlette's ``BaseUser``.
+
+    Attributes:
+        principal: the full name, ``"alice@EXAMPLE.COM"`` or ``"CORP\\alice"``; with a PAC, the account's own name.
+        account_id: what to authorise, cache and revoke by: the SID where it is known, else the principal.
+        username: the name for people and logs, by ``Policy.username``.
+        realm: the Kerberos realm or NTLM domain that vouches for the user.
+        mechanism: ``"kerberos"`` or ``"ntlm"``.
+        groups: the user's groups.
+        sid: the account's security identifier (Active Directory only).
+        upn: the account's user principal name (Active Directory only).
+        expires_at: when the proof ends (aware, UTC; a Kerberos ticket's end plus the allowed clock skew).
+        attributes: what the context established.
+        channel_bound: True if client and server proved that they share one TLS channel.
+        is_service: True for computers (``pc1$``) and service principals (``host/pc1``).
+    """
+
+    principal: str
+    account_id: str
+    username: str
+    realm: str
+    mechanism: str
+    groups: frozenset[str] = frozenset()
+    sid: str | None = None
+    upn: str | None = None
+    expires_at: datetime | None = None
+    attributes: ContextFlag = NO_FLAGS
+    channel_bound: bool = False
+    is_service: bool = False
+
+    @property
+    def is_authenticated(self) -> bool:
+        return True
+
+    @property
+    def display_name(self) -> str:
+        return self.username
+
+    @property
+    def identity(self) -> str:
+        return self.account_id
+
+    @property
+    def bare_name(self) -> str:
+        """The name without its realm or domain; the whole principal where leaving that off would be ambiguous."""
+        if self.mechanism == "ntlm":
+            return self.principal.partition("\\")[2]
+        name = self.principal.rpartition("@")[0]
+        return self.principal if "\\" in name or "/" in name else name
+
+
+class Anonymous:
+    """Nobody: in ``scope["user"]`` where no authentication was asked for; has the shape of Starlette's ``BaseUser``."""
+
+    __slots__ = ()
+    is_authenticated = False
+    display_name = ""
+    identity = ""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Anonymous)
+
+    def __hash__(self) -> int:
+        return hash(Anonymous)
+
+    def __repr__(self) -> str:
+        return "Anonymous()"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptResult:
+    """One successful accept step (what ``AcceptSecurityContext`` returns through its out-parameters).
+
+    Attributes:
+        status: ``OK`` or ``CONTINUE_NEEDED``.
+        context: the handle for the next leg.
+        token: what to send to the initiator (``pOutput``); None if the mechanism has nothing to say.
+        attributes: final once ``status`` is ``OK`` (``pfContextAttr``).
+        expires_at: when the context ends, aware and in UTC (``ptsExpiry``); None if it doesn't.
+        identity: who it is; there exactly if ``status`` is ``OK``.
+    """
+
+    status: SecStatus
+    context: object
+    token: bytes | None = None
+    attributes: ContextFlag = NO_FLAGS
+    expires_at: datetime | None = None
+    identity: Identity | None = None
+
+    def __post_init__(self) -> None:
+        if (self.status is SecStatus.OK) is not (self.identity is not None):
+            raise ValueError("a result has an identity exactly if its status is OK")
+
+    def __repr__(self) -> str:
+        return f"AcceptResult(status={self.status.name}, identity={self.identity!r})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """The account behind a Kerberos ticket's name."""
+
+    principal: str
+    realm: str
+    sid: str | None
+    upn: str | None
+    is_service: bool
+
+
+def parse_principal(text: str) -> tuple[tuple[str, ...], str]:
+    r"""Take an unparsed principal (``krb5_unparse_name``) apart into its components and its realm.
+
+    A backslash quotes: ``\/`` and ``\@`` are plain characters of a component, ``\n``, ``\t``, ``\b`` and ``\0``
+    stand for control characters.
+
+    Raises:
+        AcceptError: LOGON_DENIED, ``"name-unusable"``: no realm, an empty part, or a character that isn't printable.
+    """
+    if "\\" not in text and text.isprintable():
+        name, at, realm = text.partition("@")
+        if at and realm and "@" not in realm and "/" not in realm and name and "/" not in name:
+            return (name,), realm
+    return _parse_quoted(text)
+
+
+def _parse_quoted(text: str) -> tuple[tuple[str, ...], str]:
+    parts, separators, letters = [""], "", iter(text)
+    for letter in letters:
+        if letter == "\\":
+            letter = next(letters, "\n")
+            # only printable characters can stay: \n, \t, \b and \0 are refused below with the bare ones
+            parts[-1] += "\n" if letter in "ntb0" else letter
+        elif letter == "@" or (letter == "/" and "@" not in separators):
+            separators += letter
+            parts.append("")
+        else:
+            parts[-1] += letter
+    usable = all(part and part.isprintable() for part in parts) and not set(parts[-1]) & {"@", "\\"}
+    if separators.count("@") != 1 or not usable:
+        raise AcceptError(
+            SecStatus.LOGON_DENIED, "name-unusable", detail=f"the ticket's name {text!r} has no usable form"
+        )
+    return tuple(parts[:-1]), parts[-1]
+
+
+def account_of(ticket_name: str, info: UpnDnsInfo | None) -> Account:
+    """Say which account a Kerberos ticket stands for.
+
+    Any user of an Active Directory may own an account whose tickets bear another account's name, so where the
+    PAC says whose ticket it is ([MS-PAC] 2.10), the ticket's name has to be that account's name or UPN, and
+    principal and SID are taken from there.
+
+    Args:
+        ticket_name: the initiator's name as the library prints it, ``"alice@EXAMPLE.COM"``.
+        info: the PAC's UPN_DNS_INFO; None only if the ticket has none.
+
+    Raises:
+        AcceptError: LOGON_DENIED with ``"name-unusable"``, ``"name-forbidden"`` (``krbtgt``, ``kadmin``, anonymous)
+            or ``"name-mismatch"``.
+    """
+    components, realm = parse_principal(ticket_name)
+    name = "/".join(components)
+    is_service = len(components) > 1 or name.endswith("$")
+    if info is None:
+        account, sid, upn = ticket_name, None, None
+    else:
+        account, sid, upn = _matching_account(name, realm, info)
+        is_service = is_service or account.endswith("$")
+        account = f"{account}@{realm}"
+    first = components[0].casefold()
+    if "krbtgt" in (first, account.partition("@")[0].casefold()) or (len(components) > 1 and first in _NEVER_A_USER):
+        raise AcceptError(
+            SecStatus.LOGON_DENIED, "name-forbidden", detail=f"{ticket_name!r} is never somebody who logs in"
+        )
+    return Account(principal=account, realm=realm, sid=sid, upn=upn, is_service=is_service)
+
+
+def _matching_account(name: str, realm: str, info: UpnDnsInfo) -> tuple[str, str | None, str]:
+    account = info.sam_account_name
+    if account is None and info.upn_constructed:
+        # [MS-PAC] 2.10: without a UPN of its own, the account's UPN is made of its name and its domain.
+        account = info.upn.rpartition("@")[0]
+    known = {info.upn.casefold(), *([account.casefold()] if account else [])}
+    if not account or not account.isprintable() or "@" in account or "/" in account or "\\" in account:
+        raise AcceptError(
+            SecStatus.LOGON_DENIED,
+            "name-mismatch",
+            detail=f"the ticket says {name!r}, and its PAC (UPN {info.upn!r}) has no account name to check it by",
+        )
+    if name.casefold() not in known and f"{name}@{realm}".casefold() not in known:
+        raise AcceptError(
+            SecStatus.LOGON_DENIED,
+            "name-mismatch",
+            detail=f"the ticket says {name!r}, but its account is {account!r} (UPN {info.upn!r})",
+        )
+    return account, info.sid, info.upn

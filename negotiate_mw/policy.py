@@ -1,0 +1,165 @@
+"""Who may in: the policy an operator writes, and the rules it becomes once the keytab's realms are known.
+
+Law: everything here is frozen and checked when it is made; a wrong value says what is wrong, what is allowed and
+what to type. Nothing here reads a clock, a file or a request.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from negotiate_mw.errors import AcceptError, ConfigurationError
+from negotiate_mw.identity import Identity
+from negotiate_mw.status import NO_FLAGS, ContextFlag, SecStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds on what strangers can make us hold; every one is a count or a number of seconds above zero.
+
+    Attributes:
+        token_bytes: largest token. Apache allows 8 KiB a header line, IIS 16 KiB, Windows' MaxTokenSize is 48,000.
+        legs: most legs of one handshake. Kerberos takes 1 to 3, NTLM 2.
+        half_open: most half-open handshakes at once, about 1 to 3 KiB each.
+        handshake_seconds: longest time from the first leg to the last.
+        threads: threads of the pool for steps that may block, per backend.
+        queue: steps that may wait for such a thread; one more is answered BUSY.
+        step_seconds: longest time for one such step, the wait for its thread included.
+    """
+
+    token_bytes: int = 65536
+    legs: int = 8
+    half_open: int = 10_000
+    handshake_seconds: float = 30
+    threads: int = 8
+    queue: int = 64
+    step_seconds: float = 10
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value: Any = getattr(self, field.name)
+            kinds = (int, float) if field.name.endswith("seconds") else (int,)
+            if type(value) not in kinds or not 0 < value < float("inf"):
+                raise ConfigurationError(
+                    f"Limits({field.name}={value!r}): give a number above 0, such as {field.default!r}"
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Who may log in, and how.
+
+    Attributes:
+        realms: Kerberos realms that may log in, such as ``["CORP.EXAMPLE"]``; None: those of the keytab's keys;
+            ``"*"``: any realm that the KDC trusts.
+        services: let computers (``pc1$``) and service principals (``host/pc1``) log in.
+        required_flags: attributes a context must have, else 403.
+        require_tls: refuse plain http with 403 before a token is read (loopback excepted).
+        tls_terminated_by_proxy: count every request as TLS.
+        trusted_origins: origins whose pages may use the user's ambient credentials, as browsers write them:
+            ``["https://portal.corp.example"]``.
+        username: makes ``Identity.username``; None: the bare name if exactly one realm may log in, else the principal.
+    """
+
+    realms: Collection[str] | str | None = None
+    services: bool = False
+    required_flags: ContextFlag = NO_FLAGS
+    require_tls: bool = False
+    tls_terminated_by_proxy: bool = False
+    trusted_origins: Collection[str] = ()
+    username: Callable[[Identity], str] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.realms, str) and self.realms != "*":
+            raise ConfigurationError(f'Policy(realms={self.realms!r}): give a list, realms=["{self.realms}"], or "*"')
+        if self.realms is not None and (not self.realms or not all(r and isinstance(r, str) for r in self.realms)):
+            raise ConfigurationError('Policy(realms=…): name at least one realm, such as realms=["CORP.EXAMPLE"]')
+        if isinstance(self.trusted_origins, str):
+            raise ConfigurationError(
+                f'Policy(trusted_origins={self.trusted_origins!r}): give a list, ["{self.trusted_origins}"]'
+            )
+        for origin in self.trusted_origins:
+            if not _is_origin(origin):
+                raise ConfigurationError(
+                    f"Policy(trusted_origins): {origin!r} is no origin; write scheme and host, as in "
+                    '"https://portal.corp.example", with a port only where it is not the usual one'
+                )
+        if not isinstance(self.required_flags, ContextFlag):
+            raise ConfigurationError("Policy(required_flags=…): give members, as in ContextFlag.MUTUAL_AUTH")
+        if self.username is not None and not callable(self.username):
+            raise ConfigurationError("Policy(username=…): give a function that takes an Identity and returns a str")
+        for name in ("services", "require_tls", "tls_terminated_by_proxy"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigurationError(f"Policy({name}=…): give True or False")
+
+    def rules(self, keytab_realms: Collection[str]) -> "Rules":
+        """The rules in force for an acceptor whose keytab holds keys of these realms.
+
+        Raises:
+            ConfigurationError: ``realms`` is None and the keytab's realms are unknown.
+        """
+        if self.realms == "*":
+            return Rules(policy=self, realms=None)
+        realms = frozenset(keytab_realms if self.realms is None else self.realms)
+        if not realms:
+            raise ConfigurationError(
+                "which realms may log in is unknown, since no keytab could be read: "
+                'say it, as in NegotiateMiddleware(app, policy=Policy(realms=["CORP.EXAMPLE"]))'
+            )
+        return Rules(policy=self, realms=realms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """A policy with its realms resolved; ``realms`` None means any."""
+
+    policy: Policy
+    realms: frozenset[str] | None
+
+    def refusal(self, identity: Identity) -> tuple[str, str] | None:
+        """Why this identity may not in, as a slug and a sentence for the log; None if it may."""
+        if self.realms is not None and identity.realm not in self.realms:
+            allowed = sorted({*self.realms, identity.realm})
+            return "realm-not-allowed", f"{identity.principal!r} may not log in; to let it, Policy(realms={allowed!r})"
+        if identity.is_service and not self.policy.services:
+            return "service-not-allowed", f"{identity.principal!r} is no person; to let it, Policy(services=True)"
+        missing = self.policy.required_flags & ~identity.attributes
+        if missing:
+            return "flags-missing", f"the context of {identity.principal!r} lacks {missing!r}"
+        return None
+
+    def named(self, identity: Identity) -> Identity:
+        """The identity under the name that the policy gives it.
+
+        Raises:
+            AcceptError: INTERNAL_ERROR, ``"username-failed"``: ``Policy.username`` raised, or returned no name.
+        """
+        if self.policy.username is not None:
+            username = _app_name(self.policy.username, identity)
+        elif self.realms is not None and len(self.realms) == 1:
+            username = identity.bare_name
+        else:
+            username = identity.principal
+        return identity if username == identity.username else replace(identity, username=username)
+
+
+def _app_name(username: Callable[[Identity], str], identity: Identity) -> str:
+    name: object = None
+    cause: Exception | None = None
+    try:
+        name = username(identity)
+    except Exception as error:  # noqa: BLE001 - the app's own code
+        cause = error
+    if isinstance(name, str) and name:
+        return name
+    problem = f"returned {name!r}" if cause is None else f"raised {type(cause).__name__}"
+    raise AcceptError(
+        SecStatus.INTERNAL_ERROR, "username-failed", detail=f"Policy.username {problem} for {identity.principal!r}"
+    ) from cause
+
+
+def _is_origin(text: object) -> bool:
+    if not isinstance(text, str):
+        return False
+    scheme, _, host = text.partition("://")
+    return scheme in ("http", "https") and bool(host) and not set(host) & set("/?#@ \\,*") and text == text.lower()

@@ -1,0 +1,118 @@
+"""Threads for accept steps that may block: a bounded number, a bounded queue, and nothing lost on cancellation.
+
+Law: a job's outcome is delivered on the event loop exactly once, to the caller who still waits or to ``abandoned``;
+a thread that hangs holds nobody but itself, and doesn't keep the process from ending.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class PoolFull(Exception):
+    """Every thread is busy and the queue is full."""
+
+
+class _Job(Generic[T]):
+    """One call: what to run, who waits for it, and what to do if nobody does any more."""
+
+    def __init__(self, call: Callable[[], T], abandoned: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
+        self.future: asyncio.Future[T] = loop.create_future()
+        self._call = call
+        self._abandoned = abandoned
+        self._loop = loop
+
+    def run(self) -> None:
+        value: Any = None
+        problem: BaseException | None = None
+        if not self.future.cancelled():  # given up while it waited for a thread
+            try:
+                value = self._call()
+            except BaseException as error:  # noqa: BLE001 - handed to whoever waits, as concurrent.futures does
+                problem = error
+        try:
+            self._loop.call_soon_threadsafe(self._deliver, value, problem)
+        except RuntimeError:  # the loop has ended, and its tasks with it
+            self._abandoned()
+
+    def _deliver(self, value: Any, problem: BaseException | None) -> None:
+        if self.future.done():
+            self._abandoned()
+        elif problem is None:
+            self.future.set_result(value)
+        else:
+            self.future.set_exception(problem)
+
+
+class StepPool:
+    """Daemon threads, started when first needed, that run accept steps.
+
+    Args:
+        threads: most threads.
+        queue: most jobs that may wait for one.
+    """
+
+    def __init__(self, threads: int, queue: int) -> None:
+        self._threads = threads
+        self._capacity = threads + queue
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._jobs: SimpleQueue[_Job[object] | None] = SimpleQueue()
+        self._started = 0
+        self.load = 0  # jobs queued or running
+
+    async def run(self, call: Callable[[], T], *, seconds: float, abandoned: Callable[[], None]) -> T:
+        """Run ``call`` in a thread and return what it returns.
+
+        Args:
+            call: what may block.
+            seconds: the deadline; the wait for a thread counts.
+            abandoned: called instead, once ``call`` has really ended (or will never begin), if the deadline
+                passed or the waiting task was cancelled.
+
+        Raises:
+            PoolFull: at once; ``abandoned`` isn't called.
+            TimeoutError: the deadline passed.
+        """
+        job = _Job(call, abandoned, asyncio.get_running_loop())
+        self._submit(job)
+        try:
+            async with asyncio.timeout(seconds):
+                return await job.future
+        except (asyncio.CancelledError, TimeoutError):
+            if job.future.done() and not job.future.cancelled():
+                abandoned()  # it came in the same turn of the loop
+            raise
+
+    def close(self) -> None:
+        """Let the threads end after the jobs they have."""
+        for _ in range(self._started):
+            self._jobs.put(None)
+        self._started = 0
+
+    def _submit(self, job: _Job[T]) -> None:
+        if self._pid != os.getpid():
+            self._reset()  # threads don't survive a fork
+        with self._lock:
+            if self.load >= self._capacity:
+                raise PoolFull
+            self.load += 1
+            if self._started < min(self.load, self._threads):
+                self._started += 1
+                threading.Thread(target=self._work, args=(self._jobs,), name="negotiate-mw", daemon=True).start()
+        self._jobs.put(job)  # type: ignore[arg-type]
+
+    def _work(self, jobs: "SimpleQueue[_Job[object] | None]") -> None:
+        while (job := jobs.get()) is not None:
+            job.run()
+            with self._lock:
+                self.load -= 1
+            del job

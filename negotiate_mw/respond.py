@@ -1,0 +1,117 @@
+"""What goes out: a refusal of ours, or the app's own response with the last token.
+
+Law: every refusal of a kind is the same but for its reference; it never says why. A response that belongs to a user
+is never left for a shared cache to give to another.
+"""
+
+from base64 import b64encode
+from collections.abc import Awaitable, Callable
+
+from negotiate_mw import telemetry
+from negotiate_mw.connection import Message, Receive, Scope, Send
+from negotiate_mw.refusal import Refusal
+
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+OnRefused = Callable[[Scope, Refusal], ASGIApp]
+Headers = list[tuple[bytes, bytes]]
+
+RETRY_AFTER_SECONDS = 5
+
+_SENTENCES = {
+    400: "The request's Authorization header is broken.",
+    401: "Sign-in is needed.",
+    403: "This is not allowed.",
+    431: "The request's Authorization header is too large.",
+    503: "Sign-in is out of order for the moment.",
+}
+_STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+
+
+def with_identity_headers(send: Send, token: bytes | None) -> Send:
+    """Wrap ``send`` for a response that belongs to a user, and carry the last token on it (RFC 4559 4.2)."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] in _STARTS:
+            headers = list(message.get("headers") or ())
+            if token and message.get("status") != 401:
+                headers.append((b"www-authenticate", b"Negotiate " + b64encode(token)))
+            headers.append((b"vary", b"Authorization, Cookie"))
+            if not any(name.lower() == b"cache-control" for name, _ in headers):
+                headers.append((b"cache-control", b"private"))
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return sending
+
+
+async def refuse_http(
+    scope: Scope, receive: Receive, send: Send, refusal: Refusal, token: bytes | None, on_refused: OnRefused | None
+) -> None:
+    """Answer with the refusal's status; body and ``Content-*`` headers are the app's where it has ``on_refused``."""
+    ours = _headers(refusal, token)
+    if on_refused is not None:
+        page = _Page(send, refusal.status, ours)
+        try:
+            await on_refused(scope, refusal)(scope, receive, page.send)
+        except Exception as error:  # noqa: BLE001 - the app's own code
+            telemetry.app_failed("NegotiateMiddleware(on_refused=…)", error)
+        if page.started:
+            return await page.end()
+    body = _body(refusal)
+    await send({"type": "http.response.start", "status": refusal.status, "headers": [*_content(body), *ours]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def refuse_websocket(scope: Scope, receive: Receive, send: Send, refusal: Refusal, token: bytes | None) -> None:
+    """Refuse a websocket before it is accepted, with the same answer where the server can give one."""
+    await receive()  # websocket.connect
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        return await send({"type": "websocket.close", "code": 1008})
+    body = _body(refusal)
+    headers = [*_content(body), *_headers(refusal, token)]
+    await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})
+
+
+class _Page:
+    """Lets a page of the app through, under our status and our headers."""
+
+    def __init__(self, send: Send, status: int, ours: Headers) -> None:
+        self._send = send
+        self._status = status
+        self._ours = ours
+        self.started = False
+        self._ended = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            theirs = [pair for pair in message.get("headers") or () if pair[0].lower().startswith(b"content-")]
+            message = {**message, "status": self._status, "headers": [*theirs, *self._ours]}
+            self.started = True
+        elif message["type"] == "http.response.body":
+            self._ended = not message.get("more_body", False)
+        await self._send(message)
+
+    async def end(self) -> None:
+        """Close a response that the page left open."""
+        if not self._ended:
+            await self._send({"type": "http.response.body", "body": b""})
+
+
+def _headers(refusal: Refusal, token: bytes | None) -> Headers:
+    headers: Headers = [(b"cache-control", b"no-store")]
+    if token:
+        headers.append((b"www-authenticate", b"Negotiate " + b64encode(token)))
+    elif refusal.status == 401:
+        headers.append((b"www-authenticate", b"Negotiate"))
+    if refusal.status == 503:
+        headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
+    return headers
+
+
+def _body(refusal: Refusal) -> bytes:
+    return f"{_SENTENCES[refusal.status]} Reference: {refusal.reference}\n".encode()
+
+
+def _content(body: bytes) -> Headers:
+    return [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]

@@ -1,0 +1,88 @@
+"""What the operator reads: one line for each outcome, under the logger ``negotiate_mw``.
+
+Law: one named event per outcome and none for entering or leaving; what a client chose is escaped and cut; no token,
+key, cookie or password ever comes here.
+"""
+
+import logging
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+from negotiate_mw.identity import Identity
+from negotiate_mw.refusal import Refusal
+
+_LOG = logging.getLogger("negotiate_mw")
+_MAX_CHARACTERS = 256  # of anything that a client chose
+
+Scope = MutableMapping[str, Any]
+
+
+def plain(text: object, limit: int = _MAX_CHARACTERS) -> str:
+    """``text`` as one printable line of at most ``limit`` characters."""
+    line = str(text)
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in line)
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def logged_in(scope: Scope, identity: Identity) -> None:
+    """Somebody proved who they are and may in."""
+    if _LOG.isEnabledFor(logging.INFO):
+        fields = {"event": "logged-in", "principal": plain(identity.principal), **_request(scope)}
+        _LOG.info("logged in %s by %s%s", fields["principal"], identity.mechanism, _tail(fields), extra=_extra(fields))
+
+
+def challenged(scope: Scope, refusal: Refusal) -> None:
+    """A request came without a token, or with a leg that isn't the last: the usual beginning of a log-in."""
+    if _LOG.isEnabledFor(logging.DEBUG):
+        fields = {"event": "challenged", "reference": refusal.reference, **_request(scope)}
+        _LOG.debug("challenged%s", _tail(fields), extra=_extra(fields))
+
+
+def refused(scope: Scope, refusal: Refusal, reason: str, detail: str) -> None:
+    """Somebody was turned away: WARNING, or ERROR where it is ours or the operator's to mend."""
+    fields = {"event": "refused", "reason": reason, "status": refusal.status, "reference": refusal.reference}
+    fields |= _request(scope)
+    _LOG.log(
+        logging.ERROR if refusal.status >= 500 else logging.WARNING,
+        "refused with %d: %s: %s%s",
+        refusal.status,
+        reason,
+        plain(detail, 4 * _MAX_CHARACTERS),
+        _tail(fields),
+        extra=_extra(fields),
+    )
+
+
+def warned(event: str, sentence: str) -> None:
+    """Something the operator should know at start."""
+    _LOG.warning("%s", sentence, extra=_extra({"event": event}))
+
+
+def app_failed(what: str, error: BaseException) -> None:
+    """A callable that the app supplied raised; we went on without it."""
+    _LOG.error("%s raised %s", what, plain(repr(error)), exc_info=error, extra=_extra({"event": "app-failed"}))
+
+
+def out_of_order(sentence: str) -> None:
+    """The acceptor can't be acquired; every log-in is answered 503 until it can."""
+    line = plain(sentence, 4 * _MAX_CHARACTERS)
+    _LOG.error("can't accept log-ins: %s", line, extra=_extra({"event": "out-of-order"}))
+
+
+def _request(scope: Scope) -> dict[str, str]:
+    peer = scope.get("client")
+    return {
+        "peer": plain(peer[0]) if peer else "local",
+        "method": plain(scope.get("method", scope["type"])),
+        "path": plain(scope.get("path", "")),
+    }
+
+
+def _tail(fields: Mapping[str, object]) -> str:
+    shown = " ".join(f"{name}={fields[name]}" for name in ("reference", "peer", "method", "path") if name in fields)
+    return f" [{shown}]"
+
+
+def _extra(fields: Mapping[str, object]) -> dict[str, object]:
+    return {f"negotiate_{name}": value for name, value in fields.items()}

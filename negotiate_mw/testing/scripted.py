@@ -1,0 +1,95 @@
+"""An acceptor that follows a script, so that a test reads as the dialogue it is about.
+
+Law: it knows nothing of tokens; what it answers to which bytes is all there in the test.
+"""
+
+from collections.abc import Mapping
+
+from negotiate_mw.errors import AcceptError
+from negotiate_mw.identity import AcceptResult, Identity
+from negotiate_mw.policy import Limits
+from negotiate_mw.status import SecStatus
+
+LATER = b"\xa1"
+"""What the tokens of later legs begin with (NegTokenResp): ``LATER + b"ClientBlob2"``."""
+
+
+def user(principal: str, **fields: object) -> Identity:
+    """An identity as a finished context would give it: ``user("alice@EXAMPLE.COM", sid="S-1-5-21-1-2-3-1106")``."""
+    known = {"principal": principal, "account_id": principal, "username": principal, "mechanism": "kerberos"}
+    return Identity(**known | {"realm": principal.rpartition("@")[2]} | fields)  # type: ignore[arg-type]
+
+
+class ScriptedAcceptor:
+    """Answers tokens by a script.
+
+    ::
+
+        acceptor = ScriptedAcceptor({
+            b"ClientBlob1": b"ServerBlob1",                                     # one more leg
+            LATER + b"ClientBlob2": (user("alice@EXAMPLE.COM"), b"ServerBlob2"),  # done, with a last token
+            b"Forged": AcceptError(SecStatus.LOGON_DENIED, "wrong-key"),
+        })
+
+    Args:
+        script: what comes of each token: a token to continue with, an identity and a last token, or an error.
+            An unlisted token is INVALID_TOKEN.
+        realms: as a keytab would have them.
+        limits: as ``Acceptor`` has them.
+
+    Attributes:
+        contexts: every context there was, in order.
+        open: those that were neither finished nor discarded: what a leak would show.
+    """
+
+    presumed: Identity | None = None
+
+    def __init__(
+        self,
+        script: Mapping[bytes, bytes | tuple[Identity, bytes | None] | AcceptError],
+        *,
+        realms: frozenset[str] = frozenset({"EXAMPLE.COM"}),
+        limits: Limits | None = None,
+    ) -> None:
+        self._script = script
+        self.realms = realms
+        self.limits = limits or Limits()
+        self.acquired = False
+        self.contexts: list[object] = []
+        self.open: set[object] = set()
+
+    async def acquire(self) -> None:
+        """Be ready."""
+        self.acquired = True
+
+    async def aclose(self) -> None:
+        """Be closed."""
+        self.acquired = False
+
+    async def accept(self, context: object, token: bytes) -> AcceptResult:
+        """What the script says of ``token``."""
+        if context is None:
+            context = object()
+            self.contexts.append(context)
+            self.open.add(context)
+        elif context not in self.open:
+            raise AcceptError(SecStatus.INVALID_HANDLE, "context-deleted")
+        answer = self._script.get(token, AcceptError(SecStatus.INVALID_TOKEN, "malformed"))
+        if isinstance(answer, bytes):
+            return AcceptResult(status=SecStatus.CONTINUE_NEEDED, context=context, token=answer)
+        self.open.discard(context)
+        if isinstance(answer, AcceptError):
+            raise answer
+        identity, last = answer
+        return AcceptResult(
+            status=SecStatus.OK,
+            context=context,
+            token=last,
+            attributes=identity.attributes,
+            expires_at=identity.expires_at,
+            identity=identity,
+        )
+
+    def discard(self, context: object) -> None:
+        """Forget a context."""
+        self.open.discard(context)

@@ -1,0 +1,79 @@
+"""Reads the credentials out of the Authorization header (RFC 9110 11.6.2, RFC 4559 4.2). Its law: a scheme
+that was not asked for is no business of ours (`None`), but a header that names our scheme is read in one
+strict way or refused, so that no two parties can ever disagree on which token a request carried."""
+
+import binascii
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from .errors import HeaderError
+
+__all__ = ["DEFAULT_MAX_BYTES", "DEFAULT_SCHEMES", "Credentials", "HeaderError", "parse"]
+
+DEFAULT_SCHEMES = frozenset({b"negotiate"})
+
+# bytes of decoded token, above what others let through: Windows makes Kerberos tokens of up to 48,000
+# (MaxTokenSize), http.sys can be set to headers of 65,534 characters, Apache and nginx stop at 8 K unless
+# told otherwise
+DEFAULT_MAX_BYTES = 65_536
+
+# RFC 9110 5.6.2
+_TCHARS = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What a client presented: its scheme in lower case and the decoded token, which no repr shows."""
+
+    scheme: str
+    token: bytes = field(repr=False)
+
+
+def parse(
+    headers: Iterable[tuple[bytes, bytes]],
+    *,
+    schemes: frozenset[bytes] = DEFAULT_SCHEMES,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+) -> Credentials | None:
+    """The credentials in ASGI `headers` (lower-case names) if their scheme is in `schemes` (lower case), else
+    None.
+
+    `max_bytes` bounds the decoded token. Raises HeaderError: 400 for more than one Authorization header or
+    for anything after our scheme but spaces and one canonical base64 token68, 431 for a token over the bound.
+
+        parse([(b"authorization", b"Negotiate YIIC...")])  # Credentials(scheme='negotiate')
+    """
+    value: bytes | None = None
+    for name, content in headers:
+        if name == b"authorization":
+            # RFC 9110 5.3: not a list-valued field, and proxies differ on which of two they believe
+            if value is not None:
+                raise HeaderError("duplicate-header", "more than one Authorization header")
+            value = content
+    if value is None:
+        return None
+
+    scheme, _, rest = value.partition(b" ")
+    scheme = scheme.lower()
+    if scheme not in schemes:
+        run = _TCHARS.match(value)
+        if run is None or run[0].lower() not in schemes:
+            return None
+        raise HeaderError("not-token68", "our scheme is not followed by a space and a token")
+
+    # RFC 9110 11.4: 1*SP before the token68; 5.5: optional whitespace after it is not part of the value
+    token68 = rest.lstrip(b" ").rstrip(b" \t")
+    size = len(token68) * 3 // 4 - token68.endswith(b"=") - token68.endswith(b"==")
+    if size > max_bytes:
+        raise HeaderError("too-large", f"a token of {size} bytes, {max_bytes} are allowed", 431)
+    try:
+        token = binascii.a2b_base64(token68, strict_mode=True)
+    except binascii.Error:
+        # `from None`: the library's message may quote what it stumbled on
+        raise HeaderError("not-token68", f"{len(token68)} characters that are not base64") from None
+    # strict mode still takes superfluous padding and non-zero bits under it (RFC 4648 3.5); writing the token
+    # again leaves exactly one spelling for each
+    if not token or binascii.b2a_base64(token, newline=False) != token68:
+        raise HeaderError("not-token68", f"{len(token68)} characters that are not canonical base64")
+    return Credentials(scheme=scheme.decode("latin-1"), token=token)
