@@ -29,6 +29,8 @@ Decision = Pass | Refuse | Challenge
 
 _DECIDED = "negotiate_mw.decided"
 _ANONYMOUS = Anonymous()
+_NO_CREDENTIALS = AuthCredentials()
+_NO_CREDENTIALS.scopes = ()  # type: ignore[assignment] # shared by all requests, so nobody may add to it
 _SWEEP_SLACK = 0.1  # seconds; so that one sweep takes a crowd of about the same age
 _RETRY_SECONDS = 1.0  # between two tries to acquire, where the server runs no lifespan
 
@@ -98,27 +100,31 @@ class NegotiateMiddleware:
         self._retry_at = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            return await run_lifespan(self.app, scope, receive, send, start=self._start, stop=self._stop)
         if scope["type"] not in ("http", "websocket"):
-            raise ValueError(f"unknown ASGI scope type {scope['type']!r}: nobody can be authenticated there")
+            return await self._outside_requests(scope, receive, send)
         scope = dict(scope)
-        outer = _outer_decision(scope)
+        outer = scope.get(_DECIDED)
+        if not isinstance(outer, _Outer):
+            outer = None
+            scope["user"], scope["auth"] = _ANONYMOUS, _NO_CREDENTIALS
         if self._is_exempt(scope):
-            if outer is None:
-                _put_user(scope, None)
             return await self.app(scope, receive, send)
         decision = self._gate(scope, receive)
         if decision is None:
             decision = await (self._authenticate(scope, receive) if outer is None else self._second_opinion(outer))
         if not isinstance(decision, Pass):
             return await self._refuse(scope, receive, send, decision)
-        _put_user(scope, decision.identity)
         scope[_DECIDED] = _Outer(decision.identity)
+        scope["user"], scope["auth"] = _user_and_credentials(decision.identity)
         if decision.identity is not None and outer is None:
             telemetry.logged_in(scope, decision.identity)
             send = with_identity_headers(send, decision.token)
         await self.app(scope, receive, send)
+
+    async def _outside_requests(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            raise ValueError(f"unknown ASGI scope type {scope['type']!r}: nobody can be authenticated there")
+        await run_lifespan(self.app, scope, receive, send, start=self._start, stop=self._stop)
 
     def _gate(self, scope: Scope, receive: Receive) -> Decision | None:
         """What is decided before any token is read."""
@@ -198,7 +204,7 @@ class NegotiateMiddleware:
             telemetry.refused(scope, refusal, decision.reason, decision.detail)
         if scope["type"] == "websocket":
             return await refuse_websocket(scope, receive, send, refusal, decision.token)
-        _put_user(scope, None)
+        scope["user"], scope["auth"] = _ANONYMOUS, _NO_CREDENTIALS
         await refuse_http(scope, receive, send, refusal, decision.token, self._on_refused)
 
     async def _rules_in_force(self) -> Rules:
@@ -241,17 +247,8 @@ class NegotiateMiddleware:
             asyncio.get_running_loop().call_later(seconds + _SWEEP_SLACK, self._sweep_again)
 
 
-def _outer_decision(scope: Scope) -> _Outer | None:
-    outer = scope.get(_DECIDED)
-    return outer if isinstance(outer, _Outer) else None
-
-
-def _put_user(scope: Scope, identity: Identity | None) -> None:
+def _user_and_credentials(identity: Identity | None) -> tuple[Identity | Anonymous, AuthCredentials]:
     if identity is None:
-        scope["user"] = _ANONYMOUS
-        scope["auth"] = AuthCredentials()
-    else:
-        scope["user"] = identity
-        scope["auth"] = AuthCredentials(
-            ["authenticated", identity.mechanism, *(f"group:{name}" for name in identity.groups)]
-        )
+        return _ANONYMOUS, _NO_CREDENTIALS
+    groups = [f"group:{name}" for name in identity.groups]
+    return identity, AuthCredentials(["authenticated", identity.mechanism, *groups])

@@ -89,7 +89,8 @@ class StepPool:
                 return await job.future
         except (asyncio.CancelledError, TimeoutError):
             if job.future.done() and not job.future.cancelled():
-                abandoned()  # it came in the same turn of the loop
+                job.future.exception()  # it came in the same turn of the loop, and nobody will ask for it
+                abandoned()
             raise
 
     def close(self) -> None:

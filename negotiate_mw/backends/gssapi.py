@@ -21,6 +21,7 @@ except ImportError as error:
         "(dnf install gcc python3-devel krb5-devel; brew install krb5), then pip install 'negotiate-mw[kerberos]'"
     ) from error
 
+from negotiate_mw import telemetry
 from negotiate_mw.backends import Context
 from negotiate_mw.backends.keytab import Keytab
 from negotiate_mw.backends.replay_file import ReplayFile
@@ -111,6 +112,14 @@ class GssapiBackend:
         """
         if problem := self._keytab.look_again() or self._replay_file.problem():
             raise ConfigurationError(problem)
+        if missing := self._hosts - {entry.principal.encode() for entry in self._keytab.entries}:
+            names = b", ".join(sorted(missing)).decode()
+            raise ConfigurationError(
+                f"the keytab {str(self._keytab.path)!r} holds no key of {names}; export one, or correct "
+                "Acceptor(hostname=…)"
+            )
+        if self._replay_file.store_value == "none:":
+            telemetry.warned("replay-cache-off", "rcache='none': whoever copies a token can log in with it again")
         store: dict[bytes | str, bytes | str] = {b"keytab": os.fsencode(self._keytab.path)}
         if self._replay_file.store_value:
             store[b"rcache"] = os.fsencode(self._replay_file.store_value)

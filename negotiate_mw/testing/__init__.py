@@ -16,7 +16,7 @@ _HOME = {
     "RealmUnavailable": "realm",
 }
 
-__all__ = ["KerberosRealm", "RealmError", "RealmUnavailable"]  # noqa: F822 - these are what __getattr__ gives
+__all__ = ["KerberosRealm", "RealmError", "RealmUnavailable"]
 
 
 def __getattr__(name: str) -> Any:

@@ -197,7 +197,7 @@ class KerberosRealm:
         }
 
     def environ(self, ccache: Path | None = None) -> dict[str, str]:
-        """A whole environment for a child process: this one's, cleaned of other Kerberos settings, with ``env`` over it.
+        """A whole environment for a child process: this one's, free of other Kerberos settings, with ``env`` on top.
 
         Args:
             ccache: the tickets to use, from ``kinit``; None: a client without a ticket.

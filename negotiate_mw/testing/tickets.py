@@ -23,8 +23,9 @@ Wrapping = Literal["spnego", "kerberos"]
 
 OIDS: Mapping[Wrapping, str] = {"kerberos": "1.2.840.113554.1.2.2", "spnego": "1.3.6.1.5.5.2"}
 
-BREW = ("/opt/homebrew/opt/krb5", "/usr/local/opt/krb5")
-SEARCH = (*(f"{keg}/{d}" for keg in BREW for d in ("bin", "sbin")), "/usr/sbin", "/sbin")
+# brew's krb5 goes before the system's, which on macOS is Heimdal; the others are where KDC programs hide from users
+KEGS = tuple(f"{keg}/{d}" for keg in ("/opt/homebrew/opt/krb5", "/usr/local/opt/krb5") for d in ("bin", "sbin"))
+SBIN = ("/usr/sbin", "/sbin")
 
 FOREIGN = (
     # set from outside, each would make a throwaway realm's client or acceptor use something that isn't the realm's
@@ -55,15 +56,17 @@ class RealmError(NegotiateError):
 
 
 def search_path() -> str:
-    """``PATH`` with the directories where systems hide their KDC programs."""
-    here = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    return os.pathsep.join([*here, *(d for d in SEARCH if d not in here)])
+    """``PATH``, and where MIT's programs may be besides."""
+    return os.pathsep.join(dict.fromkeys((*KEGS, *os.environ.get("PATH", os.defpath).split(os.pathsep), *SBIN)))
 
 
 def environ(env: Mapping[str, str], ccache: Path | None = None) -> dict[str, str]:
     """This process's environment, without what would lead out of the realm, with the realm's ``env`` over it."""
-    merged = {name: value for name, value in os.environ.items() if name not in FOREIGN} | env
-    return merged | {"KRB5CCNAME": f"FILE:{ccache}"} if ccache else merged
+    merged = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    merged.update(env)
+    if ccache is not None:
+        merged["KRB5CCNAME"] = f"FILE:{ccache}"
+    return merged
 
 
 def at(clock: timedelta | None, env: Mapping[str, str]) -> dict[str, str]:
@@ -121,23 +124,18 @@ def initiator(
 
     run(environ(env, ccache), "kvno", "-q", service)
     krb5, mech = (gssapi.OID.from_int_seq(OIDS[name]) for name in ("kerberos", wrapping))
-    creds = gssapi.Credentials(usage="initiate", mechs=list({krb5, mech}), store={"ccache": f"FILE:{ccache}"})
+    creds = gssapi.Credentials(
+        usage="initiate", mechs=list(dict.fromkeys((krb5, mech))), store={"ccache": f"FILE:{ccache}"}
+    )
     if wrapping == "spnego":
         gssapi.raw.set_neg_mechs(creds, [krb5])
-    flags = [
-        flag
-        for flag, wanted in (
-            (gssapi.RequirementFlag.mutual_authentication, mutual),
-            (gssapi.RequirementFlag.delegate_to_peer, delegate),
-        )
-        if wanted
-    ]
+    flags = gssapi.RequirementFlag.mutual_authentication * mutual | gssapi.RequirementFlag.delegate_to_peer * delegate
     return gssapi.SecurityContext(
         name=gssapi.Name(service, gssapi.NameType.kerberos_principal),
         creds=creds,
         usage="initiate",
         mech=mech,
-        flags=gssapi.IntEnumFlagSet(gssapi.RequirementFlag, flags),
+        flags=flags,
         channel_bindings=None if bindings is None else gssapi.raw.ChannelBindings(application_data=bindings),
     )
 

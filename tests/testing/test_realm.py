@@ -20,7 +20,7 @@ HTTP = "HTTP/localhost"
 def accept(keytab: Path, token: bytes) -> str:
     """Who the token is from, as the C library sees it; GSSError if it doesn't accept it."""
     krb5, spnego = (gssapi.OID.from_int_seq(OIDS[name]) for name in ("kerberos", "spnego"))
-    store = {"keytab": str(keytab), "rcache": "none:"}
+    store: dict[bytes | str, bytes | str] = {"keytab": str(keytab), "rcache": "none:"}
     creds = gssapi.Credentials(usage="accept", mechs=[krb5, spnego], store=store)
     gssapi.raw.set_neg_mechs(creds, [krb5])
     result = gssapi.raw.accept_sec_context(token, acceptor_creds=creds)
@@ -106,7 +106,7 @@ def test_an_expired_ticket_is_sent_and_refused_as_expired(kerberos_realm: Kerber
 def test_a_clock_that_is_off_is_refused_for_its_skew(kerberos_realm: KerberosRealm, keytab: Path, alice: Path) -> None:
     token = kerberos_realm.token(HTTP, alice, clock=timedelta(minutes=10))
 
-    with pytest.raises(gssapi.raw.GSSError, match="[Cc]lock skew"):
+    with pytest.raises(gssapi.raw.GSSError, match=r"(?i)clock skew"):
         accept(keytab, token)
 
 
@@ -227,7 +227,7 @@ def test_a_realm_leaves_nothing_behind() -> None:
 def test_a_machine_without_a_kdc_is_told_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("negotiate_mw.testing.tickets.search_path", lambda: "/nonexistent")
 
-    with pytest.raises(RealmUnavailable, match="(?s)krb5kdc.*apt-get install.*dnf install.*brew install"):
+    with pytest.raises(RealmUnavailable, match=r"(?s)krb5kdc.*apt-get install.*dnf install.*brew install"):
         KerberosRealm().__enter__()
 
 
