@@ -9,6 +9,9 @@
 Law: errors carry data, and never a token, key or password where ``str`` or ``repr`` would print it.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 from negotiate_mw.status import SecStatus
 
 
@@ -36,6 +39,10 @@ class AcceptError(NegotiateError):
         self.reason = reason
         self.detail = detail
         self.token = token
+
+    def __reduce__(self) -> tuple[Callable[..., "AcceptError"], tuple[SecStatus, str]]:
+        # errors cross process pools, and the default would give detail by position
+        return partial(type(self), detail=self.detail, token=self.token), (self.status, self.reason)
 
     def __str__(self) -> str:
         return f"{self.status.name} ({self.reason}){': ' if self.detail else ''}{self.detail}"

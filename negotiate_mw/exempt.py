@@ -32,10 +32,9 @@ def compile_exempt(exempt: Collection[str] | Callable[[Scope], bool]) -> Callabl
         return _careful(exempt)
     if isinstance(exempt, str):
         raise ConfigurationError(f'NegotiateMiddleware(exempt={exempt!r}): give a tuple, exempt=("{exempt}",)')
-    for pattern in exempt:
-        path = str(pattern).removesuffix("*")
-        wild = path != pattern
-        if not path.startswith("/") or "*" in path or (wild and not path.endswith("/")) or _is_ambiguous(path):
+    given: object = exempt  # the annotation is what an operator may have got wrong
+    for pattern in given if isinstance(given, Collection) else (given,):
+        if not _is_pattern(pattern):
             raise ConfigurationError(
                 f'NegotiateMiddleware(exempt=…): {pattern!r} is no pattern; give paths such as "/healthz", '
                 'or whole segments such as "/static/*"'
@@ -44,17 +43,26 @@ def compile_exempt(exempt: Collection[str] | Callable[[Scope], bool]) -> Callabl
         return _nothing
     exact = frozenset(pattern for pattern in exempt if not pattern.endswith("*"))
     prefixes = frozenset(pattern[:-1] for pattern in exempt if pattern.endswith("*"))
+    longest = max(map(len, prefixes), default=0)
 
     def is_exempt(scope: Scope) -> bool:
         path: str = scope["path"]
         if scope.get("root_path"):
             path = _route_path(path, scope["root_path"])
-        if path in exact or (prefixes and _has_prefix(path, prefixes)):
+        if path in exact or (prefixes and _has_prefix(path, prefixes, longest)):
             raw = scope.get("raw_path")
             return raw is None or _PERCENT not in raw or not any(code in raw.lower() for code in _AMBIGUOUS_RAW)
         return False
 
     return is_exempt
+
+
+def _is_pattern(pattern: object) -> bool:
+    if not isinstance(pattern, str):
+        return False
+    path = pattern.removesuffix("*")
+    whole = path == pattern or path.endswith("/")
+    return path.startswith("/") and "*" not in path and whole and not _is_ambiguous(path)
 
 
 def _nothing(_: Scope) -> bool:
@@ -79,12 +87,13 @@ def _route_path(path: str, root: str) -> str:
     return path
 
 
-def _has_prefix(path: str, prefixes: frozenset[str]) -> bool:
-    end = path.find("/", 1)
+def _has_prefix(path: str, prefixes: frozenset[str], longest: int) -> bool:
+    # no further than the longest prefix: a path of a million slashes would take minutes
+    end = path.find("/", 1, longest)
     while end != -1:
         if path[: end + 1] in prefixes:
             return not _is_ambiguous(path)
-        end = path.find("/", end + 1)
+        end = path.find("/", end + 1, longest)
     return "/" in prefixes and not _is_ambiguous(path)
 
 

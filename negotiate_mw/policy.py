@@ -72,13 +72,15 @@ class Policy:
     def __post_init__(self) -> None:
         if isinstance(self.realms, str) and self.realms != "*":
             raise ConfigurationError(f'Policy(realms={self.realms!r}): give a list, realms=["{self.realms}"], or "*"')
-        if self.realms is not None and (not self.realms or not all(r and isinstance(r, str) for r in self.realms)):
+        if self.realms is not None and not _are_realms(self.realms):
             raise ConfigurationError('Policy(realms=…): name at least one realm, such as realms=["CORP.EXAMPLE"]')
         if isinstance(self.trusted_origins, str):
             raise ConfigurationError(
                 f'Policy(trusted_origins={self.trusted_origins!r}): give a list, ["{self.trusted_origins}"]'
             )
-        for origin in self.trusted_origins:
+        # annotated as object, for the annotation is what an operator may have got wrong
+        trusted: object = self.trusted_origins
+        for origin in trusted if isinstance(trusted, Collection) else (trusted,):
             if not _is_origin(origin):
                 raise ConfigurationError(
                     f"Policy(trusted_origins): {origin!r} is no origin; write scheme and host, as in "
@@ -156,6 +158,10 @@ def _app_name(username: Callable[[Identity], str], identity: Identity) -> str:
     raise AcceptError(
         SecStatus.INTERNAL_ERROR, "username-failed", detail=f"Policy.username {problem} for {identity.principal!r}"
     ) from cause
+
+
+def _are_realms(names: object) -> bool:
+    return isinstance(names, Collection) and bool(names) and all(name and isinstance(name, str) for name in names)
 
 
 def _is_origin(text: object) -> bool:

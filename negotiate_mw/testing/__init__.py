@@ -7,16 +7,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from negotiate_mw.testing.dev import DevAcceptor
     from negotiate_mw.testing.realm import KerberosRealm, RealmUnavailable
+    from negotiate_mw.testing.scripted import ScriptedAcceptor, user
     from negotiate_mw.testing.tickets import RealmError
 
 _HOME = {
+    "DevAcceptor": "dev",
     "KerberosRealm": "realm",
     "RealmError": "tickets",
     "RealmUnavailable": "realm",
+    "ScriptedAcceptor": "scripted",
+    "user": "scripted",
 }
 
-__all__ = ["KerberosRealm", "RealmError", "RealmUnavailable"]
+__all__ = ["DevAcceptor", "KerberosRealm", "RealmError", "RealmUnavailable", "ScriptedAcceptor", "user"]
 
 
 def __getattr__(name: str) -> Any:

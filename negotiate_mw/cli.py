@@ -1,0 +1,76 @@
+"""The command ``negotiate-mw``.
+
+Law: a subcommand is one row of ``_COMMANDS``: its words and a function from arguments to an exit status (0: done, 1:
+not, 2: used wrongly). What a subcommand needs is imported when it runs; secrets come from the terminal or from
+standard input, never from the command line, which every user of the machine can read.
+"""
+
+import argparse
+import getpass
+import secrets
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from negotiate_mw.errors import ConfigurationError
+
+
+class _Command(NamedTuple):
+    name: str
+    summary: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; ``arguments`` are those after the program's name, None for the process's own."""
+    parser = argparse.ArgumentParser(prog="negotiate-mw", description="Tools for Windows and Kerberos single sign-on.")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in _COMMANDS:
+        subparser = subparsers.add_parser(command.name, help=command.summary, description=command.summary)
+        command.arguments(subparser)
+        subparser.set_defaults(run=command.run)
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except ConfigurationError as error:
+        print(f"negotiate-mw: {error}", file=sys.stderr)
+        return 1
+
+
+def _ntlm_hash_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("domain", metavar="DOMAIN", help='the NTLM domain, such as "CORP"')
+    parser.add_argument("user", metavar="USER", help="the user's name, without the domain")
+    parser.add_argument(
+        "password", metavar="-", nargs="?", choices=["-"], help="read the password from standard input, one line"
+    )
+
+
+def _ntlm_hash(options: argparse.Namespace) -> int:
+    from negotiate_mw.ntlm_users import hash_line
+
+    try:
+        from negotiate_mw.backends.pyspnego import nt_hash
+    except ImportError as error:
+        raise ConfigurationError(str(error)) from error
+
+    if options.password == "-":  # noqa: S105 - the word for standard input
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = getpass.getpass(f"Password of {options.domain}\\{options.user}: ")
+        if getpass.getpass("Again: ") != password:
+            raise ConfigurationError("the two passwords differ; run the same command again")
+    try:
+        digest = nt_hash(password)
+    except UnicodeEncodeError:
+        raise ConfigurationError("the password isn't text in this terminal's encoding") from None
+    print(hash_line(options.domain, options.user, digest, secrets.token_bytes(16)))
+    return 0
+
+
+_COMMANDS = (
+    _Command("ntlm-hash", "Print a user's line for Acceptor(ntlm_users=…).", _ntlm_hash_arguments, _ntlm_hash),
+)
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,261 @@
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from negotiate_mw.errors import AcceptError
+from negotiate_mw.handshake import (
+    IDLE,
+    TRANSITIONS,
+    Challenge,
+    Event,
+    Handshake,
+    IllegalTransition,
+    Pass,
+    Refuse,
+    State,
+    Step,
+    admit,
+    conclude,
+    decide,
+    event_of,
+)
+from negotiate_mw.identity import AcceptResult
+from negotiate_mw.policy import Policy, Rules
+from negotiate_mw.status import ContextFlag, SecStatus
+
+from .building import finished, unfinished, user
+
+OPENING, LATER = b"\x60first", b"\xa1later"
+HALF_OPEN = Handshake(state=State.HALF_OPEN, context="context", legs=1, begun=7.0)
+STEPPING = Handshake(state=State.STEPPING, context="context", legs=1, begun=7.0)
+RULES = Policy().rules(["EXAMPLE.COM"])
+
+# the whole table once more, in the order in which a handshake goes through it
+LEGAL = [
+    (State.IDLE, Event.NOTHING, State.IDLE),
+    (State.IDLE, Event.OPENING, State.STEPPING),
+    (State.IDLE, Event.CONTINUATION, State.FAILED),
+    (State.HALF_OPEN, Event.NOTHING, State.IDLE),
+    (State.HALF_OPEN, Event.OPENING, State.STEPPING),
+    (State.HALF_OPEN, Event.CONTINUATION, State.STEPPING),
+    (State.STEPPING, Event.MORE, State.HALF_OPEN),
+    (State.STEPPING, Event.DONE, State.ESTABLISHED),
+    (State.STEPPING, Event.ERROR, State.FAILED),
+]
+ILLEGAL = [
+    pair for pair in product(State, Event) if pair not in [(state, event) for state, event, _ in LEGAL]
+]  # fmt: skip
+
+
+def in_state(state: State) -> Handshake:
+    return Handshake(state=state, context="context", legs=1, begun=7.0)
+
+
+def decided(
+    token: bytes | None, pending: Handshake = IDLE, *, required: bool = True, max_legs: int = 8, now: float = 9.0
+) -> Challenge | Refuse | Pass | Step:
+    return decide(token, pending, None, required=required, max_legs=max_legs, now=now)
+
+
+def concluded(outcome: AcceptResult | AcceptError, rules: Rules = RULES, *, can_continue: bool = True) -> object:
+    return conclude(STEPPING, outcome, rules, can_continue=can_continue)
+
+
+@pytest.mark.parametrize(("state", "event", "then"), LEGAL)
+def test_a_legal_event_leads_where_the_table_says(state: State, event: Event, then: State) -> None:
+    assert in_state(state).after(event) is then
+
+
+def test_the_table_has_these_transitions_and_no_other() -> None:
+    assert [(s, e, then) for s, row in TRANSITIONS.items() for e, then in row.items()] == LEGAL
+    assert set(TRANSITIONS) == set(State)
+
+
+@pytest.mark.parametrize(("state", "event"), ILLEGAL)
+def test_an_illegal_event_raises_and_changes_nothing(state: State, event: Event) -> None:
+    handshake, untouched = in_state(state), in_state(state)
+
+    with pytest.raises(IllegalTransition, match=f"{event.name} in state {state.name}"):
+        handshake.after(event)
+
+    assert handshake == untouched
+
+
+@pytest.mark.parametrize("token", [None, OPENING, LATER])
+@pytest.mark.parametrize("state", [State.STEPPING, State.ESTABLISHED, State.FAILED])
+def test_a_request_for_a_handshake_that_is_not_between_two_legs_raises(state: State, token: bytes | None) -> None:
+    handshake = in_state(state)
+
+    with pytest.raises(IllegalTransition):
+        decided(token, handshake)
+
+    assert handshake == in_state(state)
+
+
+@pytest.mark.parametrize("outcome", [finished(), unfinished(), AcceptError(SecStatus.LOGON_DENIED, "replay")])
+@pytest.mark.parametrize("state", [State.IDLE, State.HALF_OPEN, State.ESTABLISHED, State.FAILED])
+def test_an_outcome_for_a_handshake_that_is_not_stepping_raises(
+    state: State, outcome: AcceptResult | AcceptError
+) -> None:
+    handshake = in_state(state)
+
+    with pytest.raises(IllegalTransition):
+        conclude(handshake, outcome, RULES, can_continue=True)
+
+    assert handshake == in_state(state)
+
+
+@pytest.mark.parametrize(
+    ("token", "event"),
+    [
+        (None, Event.NOTHING),
+        (b"", Event.OPENING),
+        (b"\x60", Event.OPENING),
+        (b"\xa1", Event.CONTINUATION),
+        (b"\xa0", Event.OPENING),
+        (b"NTLMSSP\0\x01\0\0\0", Event.OPENING),
+        (b"NTLMSSP\0\x03\0\0\0", Event.CONTINUATION),
+        (b"NTLMSSP\0\x03", Event.OPENING),
+        (b"\0\xa1", Event.OPENING),
+    ],
+)
+def test_a_tokens_first_bytes_say_which_event_it_is(token: bytes | None, event: Event) -> None:
+    assert event_of(token) is event
+
+
+# decide()
+
+
+@pytest.mark.parametrize("pending", [IDLE, HALF_OPEN])
+def test_no_token_where_one_is_required_is_challenged(pending: Handshake) -> None:
+    assert decided(None, pending) == Challenge(token=None, handshake=None)
+
+
+@pytest.mark.parametrize("pending", [IDLE, HALF_OPEN])
+def test_no_token_where_none_is_required_passes_as_nobody(pending: Handshake) -> None:
+    assert decided(None, pending, required=False) == Pass(identity=None, token=None)
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_no_token_from_someone_remembered_passes_as_them(required: bool) -> None:
+    decision = decide(None, IDLE, user(), required=required, max_legs=8, now=9.0)
+
+    assert decision == Pass(identity=user())
+
+
+@pytest.mark.parametrize(("token", "pending"), [(OPENING, IDLE), (OPENING, HALF_OPEN), (LATER, HALF_OPEN)])
+def test_a_token_beats_whoever_is_remembered(token: bytes, pending: Handshake) -> None:
+    assert isinstance(decide(token, pending, user(), required=True, max_legs=8, now=9.0), Step)
+
+
+def test_a_later_leg_without_a_first_is_refused_even_if_someone_is_remembered() -> None:
+    decision = decide(LATER, IDLE, user(), required=False, max_legs=8, now=9.0)
+
+    assert isinstance(decision, Refuse)
+    assert (decision.status, decision.reason) == (401, "no-handshake")
+
+
+def test_a_first_token_begins_a_handshake_of_its_own() -> None:
+    decision = decided(OPENING, now=9.0)
+
+    assert decision == Step(handshake=Handshake(state=State.STEPPING, context=None, legs=1, begun=9.0), token=OPENING)
+
+
+def test_a_continuation_steps_the_context_that_was_kept() -> None:
+    decision = decided(LATER, HALF_OPEN)
+
+    assert decision == Step(handshake=replace(HALF_OPEN, state=State.STEPPING, legs=2), token=LATER)
+
+
+def test_a_first_token_in_mid_handshake_starts_over_without_the_old_context() -> None:
+    decision = decided(OPENING, replace(HALF_OPEN, legs=8), now=9.0)
+
+    assert decision == Step(handshake=Handshake(state=State.STEPPING, context=None, legs=1, begun=9.0), token=OPENING)
+
+
+@pytest.mark.parametrize(("legs", "goes_on"), [(1, True), (2, True), (3, False), (4, False)])
+def test_a_handshake_takes_as_many_legs_as_the_limit_says(legs: int, goes_on: bool) -> None:
+    decision = decided(LATER, replace(HALF_OPEN, legs=legs), max_legs=3)
+
+    assert isinstance(decision, Step) is goes_on
+    if not goes_on:
+        assert isinstance(decision, Refuse)
+        assert (decision.status, decision.reason) == (401, "too-many-legs")
+
+
+# conclude()
+
+
+def test_a_finished_step_passes_with_the_last_token() -> None:
+    assert concluded(finished(token=b"last")) == Pass(identity=replace(user(), username="alice"), token=b"last")
+
+
+def test_an_unfinished_step_is_challenged_and_kept_with_its_legs_and_its_beginning() -> None:
+    kept = Handshake(state=State.HALF_OPEN, context="handle", legs=1, begun=7.0)
+
+    assert concluded(unfinished(b"more", "handle")) == Challenge(token=b"more", handshake=kept)
+
+
+def test_an_unfinished_step_on_no_connection_is_refused_without_a_token() -> None:
+    decision = concluded(unfinished(b"more"), can_continue=False)
+
+    assert isinstance(decision, Refuse)
+    assert (decision.status, decision.reason, decision.token) == (401, "needs-connection", None)
+
+
+def test_a_finished_step_needs_no_connection() -> None:
+    assert isinstance(concluded(finished(), can_continue=False), Pass)
+
+
+OURS = {"BUSY", "TIMEOUT", "INTERNAL_ERROR", "INSUFFICIENT_MEMORY", "NO_CREDENTIALS", "NO_AUTHENTICATING_AUTHORITY"}
+
+
+@pytest.mark.parametrize("status", [s for s in SecStatus if s not in (SecStatus.OK, SecStatus.CONTINUE_NEEDED)])
+def test_an_error_is_answered_by_whose_fault_it_is(status: SecStatus) -> None:
+    decision = concluded(AcceptError(status, "some-reason", detail="why", token=b"error token"))
+
+    assert decision == Refuse(
+        status=503 if status.name in OURS else 401, reason="some-reason", detail="why", token=None
+    )
+
+
+@pytest.mark.parametrize("reason", ["name-mismatch", "name-forbidden", "name-unusable"])
+def test_an_authenticated_name_that_nobody_may_use_is_forbidden(reason: str) -> None:
+    decision = concluded(AcceptError(SecStatus.LOGON_DENIED, reason, token=b"error token"))
+
+    assert decision == Refuse(status=403, reason=reason, token=None)
+
+
+# admit()
+
+
+def test_someone_of_another_realm_is_forbidden_and_gets_our_proof() -> None:
+    decision = concluded(finished(user("mallory@EVIL.EXAMPLE"), b"last"))
+
+    assert isinstance(decision, Refuse)
+    assert (decision.status, decision.reason, decision.token) == (403, "realm-not-allowed", b"last")
+
+
+def test_a_context_without_a_required_flag_is_forbidden() -> None:
+    rules = Policy(required_flags=ContextFlag.MUTUAL_AUTH).rules(["EXAMPLE.COM"])
+
+    decision = admit(user(), rules)
+
+    assert isinstance(decision, Refuse)
+    assert (decision.status, decision.reason) == (403, "flags-missing")
+
+
+def test_a_username_function_that_fails_is_our_fault_and_lets_nobody_in() -> None:
+    rules = Policy(username=lambda _: "").rules(["EXAMPLE.COM"])
+
+    decision = admit(user(), rules, b"last")
+
+    assert isinstance(decision, Refuse)
+    assert (decision.status, decision.reason) == (503, "username-failed")
+
+
+def test_an_admitted_identity_bears_the_name_that_the_policy_gives() -> None:
+    rules = Policy(username=lambda identity: identity.principal.upper()).rules(["EXAMPLE.COM"])
+
+    assert admit(user(), rules, b"last") == Pass(identity=replace(user(), username="ALICE@EXAMPLE.COM"), token=b"last")
