@@ -212,6 +212,7 @@ class Acceptor:
                 SecStatus.UNSUPPORTED_FUNCTION,
                 "mechanism-not-allowed",
                 detail=f"the client offers {', '.join(_NAMES.get(oid, oid) for oid in first.mechanisms)}, not Kerberos",
+                mechanism="ntlm" if spnego.NTLM in first.mechanisms else None,
             )
         return Context(self._kerberos)
 

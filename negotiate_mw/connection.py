@@ -78,6 +78,11 @@ def _uvicorn_cycle(receive: Receive) -> Any:
     return cycle if known else None
 
 
+def reads_away(receive: Receive) -> bool:
+    """True if the server itself reads away what a client still sends of a request that was answered already."""
+    return _uvicorn_cycle(receive) is not None
+
+
 def is_tls(scope: Scope, receive: Receive) -> bool:
     """True if the socket itself is TLS; a forwarded header alone never makes it so."""
     if (transport := _transport(receive)) is not None:

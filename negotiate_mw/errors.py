@@ -31,14 +31,24 @@ class AcceptError(NegotiateError):
         reason: a slug for programs and logs, such as ``"replay"`` or ``"clock-skew"``.
         detail: a sentence for the operator's log; never for the client, whom it would tell clock, realm and SPN.
         token: the mechanism's error token, if it made one. Sending it tells a stranger what ``detail`` tells you.
+        mechanism: what the client tried, where it is known: ``"kerberos"`` or ``"ntlm"``.
     """
 
-    def __init__(self, status: SecStatus, reason: str, *, detail: str = "", token: bytes | None = None) -> None:
+    def __init__(
+        self,
+        status: SecStatus,
+        reason: str,
+        *,
+        detail: str = "",
+        token: bytes | None = None,
+        mechanism: str | None = None,
+    ) -> None:
         super().__init__(status, reason, detail)
         self.status = status
         self.reason = reason
         self.detail = detail
         self.token = token
+        self.mechanism = mechanism
 
     def __reduce__(self) -> tuple[Callable[..., "AcceptError"], tuple[SecStatus, str]]:
         # errors cross process pools, and the default would give detail by position

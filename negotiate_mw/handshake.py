@@ -68,12 +68,14 @@ class Handshake:
         context: the acceptor's handle; None before the first step.
         legs: tokens received so far.
         begun: when the first came, in seconds of the caller's clock.
+        scheme: the HTTP scheme that its tokens come under: "negotiate" or "ntlm".
     """
 
     state: State = State.IDLE
     context: object = None
     legs: int = 0
     begun: float = 0.0
+    scheme: str = "negotiate"
 
     def after(self, event: Event) -> State:
         """The state that ``event`` leads to.
@@ -96,16 +98,22 @@ class Challenge:
 
     token: bytes | None = None
     handshake: Handshake | None = None
+    scheme: str = "negotiate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refuse:
-    """Answer ``status``; ``reason`` and ``detail`` are for the log alone, ``token`` proves us to the client."""
+    """Answer ``status``; ``reason`` and ``detail`` are for the log alone, ``token`` proves us to the client.
+
+    ``retry`` False: a 401 that asks for no further token, since the next would be as bad.
+    """
 
     status: int
     reason: str
     detail: str = ""
     token: bytes | None = None
+    scheme: str = "negotiate"
+    retry: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +122,7 @@ class Pass:
 
     identity: Identity | None = None
     token: bytes | None = None
+    scheme: str = "negotiate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +164,7 @@ def decide(
     required: bool,
     max_legs: int,
     now: float,
+    scheme: str = "negotiate",
 ) -> Challenge | Refuse | Pass | Step:
     """What to do with a request, by what it brings and what its connection remembers.
 
@@ -165,6 +175,7 @@ def decide(
         required: False lets a request without a token pass as nobody.
         max_legs: ``Limits.legs``.
         now: the time, in seconds of the caller's clock.
+        scheme: the HTTP scheme that ``token`` came under.
 
     Raises:
         IllegalTransition: ``pending`` is neither idle nor half-open.
@@ -175,10 +186,10 @@ def decide(
         if remembered is not None:
             return Pass(identity=remembered)
         return Challenge() if required else Pass()
-    if state is State.FAILED:
+    if state is State.FAILED or (event is Event.CONTINUATION and scheme != pending.scheme):
         return Refuse(status=401, reason="no-handshake", detail="a later leg came without its first one")
     if event is Event.OPENING:
-        return Step(handshake=Handshake(state=state, legs=1, begun=now), token=token)
+        return Step(handshake=Handshake(state=state, legs=1, begun=now, scheme=scheme), token=token)
     if pending.legs >= max_legs:
         return Refuse(status=401, reason="too-many-legs", detail=f"more than {max_legs} legs")
     return Step(handshake=replace(pending, state=state, legs=pending.legs + 1), token=token)
@@ -200,19 +211,21 @@ def conclude(
     """
     if isinstance(outcome, AcceptError):
         handshake.after(Event.ERROR)
-        return Refuse(status=_status_of(outcome), reason=outcome.reason, detail=outcome.detail)
+        # whoever has nothing but NTLM to offer would be asked for a password again and again
+        retry = outcome.mechanism != "ntlm"
+        return Refuse(status=_status_of(outcome), reason=outcome.reason, detail=outcome.detail, retry=retry)
     if outcome.identity is None:
         return _continue(handshake, outcome, can_continue)
     handshake.after(Event.DONE)
-    return admit(outcome.identity, rules, outcome.token)
+    return admit(outcome.identity, rules, outcome.token, handshake.scheme)
 
 
-def admit(identity: Identity, rules: Rules, token: bytes | None = None) -> Pass | Refuse:
+def admit(identity: Identity, rules: Rules, token: bytes | None = None, scheme: str = "negotiate") -> Pass | Refuse:
     """Let a proven identity in under the name that the policy gives it, or say why not; ``token`` is our own proof."""
     if refused := rules.refusal(identity):
-        return Refuse(status=403, reason=refused[0], detail=refused[1], token=token)
+        return Refuse(status=403, reason=refused[0], detail=refused[1], token=token, scheme=scheme)
     try:
-        return Pass(identity=rules.named(identity), token=token)
+        return Pass(identity=rules.named(identity), token=token, scheme=scheme)
     except AcceptError as error:
         return Refuse(status=_status_of(error), reason=error.reason, detail=error.detail)
 
@@ -225,7 +238,8 @@ def _continue(handshake: Handshake, outcome: AcceptResult, can_continue: bool) -
             reason="needs-connection",
             detail="the handshake takes more than one leg, and this server or protocol gives connections no identity",
         )
-    return Challenge(token=outcome.token, handshake=replace(handshake, state=state, context=outcome.context))
+    half_open = replace(handshake, state=state, context=outcome.context)
+    return Challenge(token=outcome.token, handshake=half_open, scheme=handshake.scheme)
 
 
 def _status_of(error: AcceptError) -> int:

@@ -21,7 +21,7 @@ from negotiate_mw.identity import AcceptResult, Anonymous, Identity
 from negotiate_mw.lifespan import run_lifespan
 from negotiate_mw.policy import Policy, Rules
 from negotiate_mw.refusal import Refusal
-from negotiate_mw.respond import ASGIApp, OnRefused, refuse_http, refuse_websocket, with_identity_headers
+from negotiate_mw.respond import ASGIApp, OnRefused, carrying, refuse_http, refuse_websocket, with_identity_headers
 from negotiate_mw.wire import http
 from negotiate_mw.wire.errors import HeaderError
 
@@ -118,7 +118,8 @@ class NegotiateMiddleware:
         scope["user"], scope["auth"] = _user_and_credentials(decision.identity)
         if decision.identity is not None and outer is None:
             telemetry.logged_in(scope, decision.identity)
-            send = with_identity_headers(send, decision.token)
+            proof = carrying(decision.scheme, decision.token) if decision.token else None
+            send = with_identity_headers(send, proof)
         await self.app(scope, receive, send)
 
     async def _outside_requests(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -156,9 +157,17 @@ class NegotiateMiddleware:
         except ConfigurationError as error:
             self._discard(pending)
             return Refuse(status=503, reason="not-acquired", detail=str(error))
-        token = credentials.token if credentials is not None else None
+        token, scheme = (None, "") if credentials is None else (credentials.token, credentials.scheme)
         remembered = self._remembered(scope, receive, rules) if token is None else None
-        step = decide(token, pending, remembered, required=self._required, max_legs=self._limits.legs, now=now)
+        step = decide(
+            token,
+            pending,
+            remembered,
+            required=self._required,
+            max_legs=self._limits.legs,
+            now=now,
+            scheme=scheme,
+        )
         if not isinstance(step, Step):
             self._discard(pending)
             return step
@@ -202,10 +211,19 @@ class NegotiateMiddleware:
             telemetry.challenged(scope, refusal)
         else:
             telemetry.refused(scope, refusal, decision.reason, decision.detail)
+        challenges = self._challenges(decision, refusal.status)
         if scope["type"] == "websocket":
-            return await refuse_websocket(scope, receive, send, refusal, decision.token)
+            return await refuse_websocket(scope, receive, send, refusal, challenges)
         scope["user"], scope["auth"] = _ANONYMOUS, _NO_CREDENTIALS
-        await refuse_http(scope, receive, send, refusal, decision.token, self._on_refused)
+        await refuse_http(scope, receive, send, refusal, challenges, self._on_refused)
+
+    def _challenges(self, decision: Challenge | Refuse, status: int) -> list[bytes]:
+        """What ``WWW-Authenticate`` says: the next token, or which schemes may be tried."""
+        if decision.token:
+            return [carrying(decision.scheme, decision.token)]
+        if status != 401 or (isinstance(decision, Refuse) and not decision.retry):
+            return []
+        return [b"Negotiate"]
 
     async def _rules_in_force(self) -> Rules:
         """The policy with the keytab's realms as they are now; acquires first, where the server ran no lifespan."""

@@ -4,11 +4,12 @@ Law: every refusal of a kind is the same but for its reference; it never says wh
 is never left for a shared cache to give to another.
 """
 
+import asyncio
 from base64 import b64encode
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from negotiate_mw import telemetry
-from negotiate_mw.connection import Message, Receive, Scope, Send
+from negotiate_mw.connection import Message, Receive, Scope, Send, reads_away
 from negotiate_mw.refusal import Refusal
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -16,6 +17,9 @@ OnRefused = Callable[[Scope, Refusal], ASGIApp]
 Headers = list[tuple[bytes, bytes]]
 
 RETRY_AFTER_SECONDS = 5
+# of a refused request's body; what a browser posts by hand fits, an upload doesn't have to
+_READ_AWAY_BYTES = 1024 * 1024
+_READ_AWAY_SECONDS = 5
 
 _SENTENCES = {
     400: "The request's Authorization header is broken.",
@@ -27,14 +31,19 @@ _SENTENCES = {
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
 
-def with_identity_headers(send: Send, token: bytes | None) -> Send:
-    """Wrap ``send`` for a response that belongs to a user, and carry the last token on it (RFC 4559 4.2)."""
+def carrying(scheme: str, token: bytes) -> bytes:
+    """A ``WWW-Authenticate`` value that carries a token (RFC 4559 4.2)."""
+    return (b"NTLM " if scheme == "ntlm" else b"Negotiate ") + b64encode(token)
+
+
+def with_identity_headers(send: Send, proof: bytes | None) -> Send:
+    """Wrap ``send`` for a response that belongs to a user, with our own proof in it if there is one."""
 
     async def sending(message: Message) -> None:
         if message["type"] in _STARTS:
             headers = list(message.get("headers") or ())
-            if token and message.get("status") != 401:
-                headers.append((b"www-authenticate", b"Negotiate " + b64encode(token)))
+            if proof is not None and message.get("status") != 401:
+                headers.append((b"www-authenticate", proof))
             headers.append((b"vary", b"Authorization, Cookie"))
             if not any(name.lower() == b"cache-control" for name, _ in headers):
                 headers.append((b"cache-control", b"private"))
@@ -45,10 +54,21 @@ def with_identity_headers(send: Send, token: bytes | None) -> Send:
 
 
 async def refuse_http(
-    scope: Scope, receive: Receive, send: Send, refusal: Refusal, token: bytes | None, on_refused: OnRefused | None
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    refusal: Refusal,
+    challenges: Sequence[bytes],
+    on_refused: OnRefused | None,
 ) -> None:
-    """Answer with the refusal's status; body and ``Content-*`` headers are the app's where it has ``on_refused``."""
-    ours = _headers(refusal, token)
+    """Answer with the refusal's status; body and ``Content-*`` headers are the app's where it has ``on_refused``.
+
+    ``challenges`` are ``WWW-Authenticate`` values. A client that answers one sends its next token on this connection,
+    so what it still sends of this request is read away first, where the server doesn't do that itself.
+    """
+    ours = _headers(refusal, challenges)
+    if challenges and not reads_away(receive) and not await _read_away(scope, receive):
+        ours.append((b"connection", b"close"))
     if on_refused is not None:
         page = _Page(send, refusal.status, ours)
         try:
@@ -62,13 +82,17 @@ async def refuse_http(
     await send({"type": "http.response.body", "body": body})
 
 
-async def refuse_websocket(scope: Scope, receive: Receive, send: Send, refusal: Refusal, token: bytes | None) -> None:
+async def refuse_websocket(
+    scope: Scope, receive: Receive, send: Send, refusal: Refusal, challenges: Sequence[bytes]
+) -> None:
     """Refuse a websocket before it is accepted, with the same answer where the server can give one."""
     await receive()  # websocket.connect
     if "websocket.http.response" not in (scope.get("extensions") or {}):
         return await send({"type": "websocket.close", "code": 1008})
     body = _body(refusal)
-    headers = [*_content(body), *_headers(refusal, token)]
+    # one field, not several: a server exists that falls over two of the same name here
+    joined = [b", ".join(challenges)] if challenges else []
+    headers = [*_content(body), *_headers(refusal, joined)]
     await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": body})
 
@@ -98,12 +122,26 @@ class _Page:
             await self._send({"type": "http.response.body", "body": b""})
 
 
-def _headers(refusal: Refusal, token: bytes | None) -> Headers:
+async def _read_away(scope: Scope, receive: Receive) -> bool:
+    """Read what is left of the request's body; False if that is too much, or takes too long."""
+    if scope.get("http_version") not in ("1.0", "1.1"):
+        return True  # the rest of a stream is no other stream's business
+    read = 0
+    try:
+        async with asyncio.timeout(_READ_AWAY_SECONDS):
+            while read <= _READ_AWAY_BYTES:
+                message = await receive()
+                read += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return True
+    except TimeoutError:
+        pass
+    return False
+
+
+def _headers(refusal: Refusal, challenges: Sequence[bytes]) -> Headers:
     headers: Headers = [(b"cache-control", b"no-store")]
-    if token:
-        headers.append((b"www-authenticate", b"Negotiate " + b64encode(token)))
-    elif refusal.status == 401:
-        headers.append((b"www-authenticate", b"Negotiate"))
+    headers += [(b"www-authenticate", challenge) for challenge in challenges]
     if refusal.status == 503:
         headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
     return headers
