@@ -9,6 +9,8 @@ _HEADERS = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length",
 
 async def bare(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers every request with the same six bytes."""
+    if scope["type"] != "http":
+        raise ValueError(f"no {scope['type']} here")
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
     await send({"type": "http.response.body", "body": BODY})
 

@@ -20,7 +20,7 @@ def make_tokens(ccache: Path, service: str, count: int) -> list[str]:
     The service's ticket must be in ``ccache``. Acceptors take a token for about five minutes.
     """
     name = gssapi.Name(service, gssapi.NameType.kerberos_principal)
-    store = {"ccache": f"FILE:{ccache}"}
+    store: dict[bytes | str, bytes | str] = {"ccache": f"FILE:{ccache}"}
     creds = gssapi.Credentials(usage="initiate", mechs=[KRB5, SPNEGO], store=store)
     raw.set_neg_mechs(creds, [KRB5])
     flags = gssapi.RequirementFlag.mutual_authentication

@@ -6,7 +6,8 @@ event loop, since a thread hop costs more than a Kerberos step; what can runs in
 """
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Collection, Sequence
 from functools import partial
 from time import perf_counter
 from types import TracebackType
@@ -23,9 +24,15 @@ from negotiate_mw.wire.errors import Incomplete, WireError
 
 __all__ = ["AcceptError", "AcceptResult", "Acceptor", "ContextFlag", "Limits", "SecStatus"]
 
-MECHANISMS = ("kerberos",)
+MECHANISMS = ("kerberos", "ntlm")
 _KERBEROS_OIDS = frozenset({spnego.KRB5, spnego.MS_KRB5})
-_NAMES = {spnego.NTLM: "NTLM", spnego.NEGOEX: "NegoEx", spnego.KRB5_U2U: "Kerberos user-to-user"}
+_NAMES = {
+    spnego.KRB5: "Kerberos",
+    spnego.MS_KRB5: "Kerberos",
+    spnego.NTLM: "NTLM",
+    spnego.NEGOEX: "NegoEx",
+    spnego.KRB5_U2U: "Kerberos user-to-user",
+}
 
 # "auto" goes to the pool while this many of the last eight steps were slow: one may be the scheduler's doing.
 _SLOW_SECONDS = 0.005
@@ -36,15 +43,18 @@ class Accepts(Protocol):
     """What the middleware asks of an acceptor: ``Acceptor``, or one of ``negotiate_mw.testing``."""
 
     limits: Limits
+    mechanisms: frozenset[str]
     presumed: Identity | None
 
     @property
     def acquired(self) -> bool: ...
     @property
-    def realms(self) -> frozenset[str]: ...
+    def realms(self) -> frozenset[str] | None: ...
+    @property
+    def ntlm_domains(self) -> frozenset[str] | None: ...
     async def acquire(self) -> None: ...
     async def aclose(self) -> None: ...
-    async def accept(self, context: object, token: bytes) -> AcceptResult: ...
+    async def accept(self, context: object, token: bytes, *, bindings: bytes | None = None) -> AcceptResult: ...
     def discard(self, context: object) -> None: ...
 
 
@@ -59,10 +69,11 @@ class Acceptor:
                 result = await acceptor.accept(result.context, await exchange(result.token))
 
     Args:
-        mechanisms: what clients may use; ``("kerberos",)``.
+        mechanisms: what clients may use: ``"kerberos"``, ``"ntlm"``, or both.
         service: first component of our principals.
         hostname: the host part of our names: one, a list, or None for any host that the keytab has a key for.
         keytab: path of the keytab; None: ``KRB5_KTNAME``, else ``/etc/krb5.keytab``.
+        ntlm_users: path of the user file for NTLM, whose lines ``negotiate-mw ntlm-hash`` makes.
         rcache: directory for the replay cache; None: ``KRB5RCACHENAME`` or ``KRB5RCACHEDIR``, else systemd's
             ``RUNTIME_DIRECTORY``, else ``/var/tmp``. ``"none"`` accepts a stolen token again and again, for as long
             as its clock allows: only where another check of ours finds replays.
@@ -85,24 +96,35 @@ class Acceptor:
         service: str = "HTTP",
         hostname: str | Sequence[str] | None = None,
         keytab: str | os.PathLike[str] | None = None,
+        ntlm_users: str | os.PathLike[str] | None = None,
         rcache: str | os.PathLike[str] | None = None,
         offload: Literal["auto", "always", "never"] = "auto",
         limits: Limits | None = None,
     ) -> None:
         if isinstance(mechanisms, str) or not mechanisms or not set(mechanisms) <= set(MECHANISMS):
             raise ConfigurationError(f"Acceptor(mechanisms={mechanisms!r}): give a tuple of {', '.join(MECHANISMS)}")
-        if not service or not service.isascii() or not service.isalnum():
+        if ("ntlm" in mechanisms) is not (ntlm_users is not None) and sys.platform != "win32":
+            raise ConfigurationError(
+                'Acceptor: NTLM takes both mechanisms=("kerberos", "ntlm") and ntlm_users="users.txt", whose lines '
+                "`negotiate-mw ntlm-hash DOMAIN USER` makes"
+            )
+        if not _is_service(service):
             raise ConfigurationError(f'Acceptor(service={service!r}): give the name alone, such as "HTTP"')
         if offload not in ("auto", "always", "never"):
             raise ConfigurationError(f'Acceptor(offload={offload!r}): give "auto", "always" or "never"')
         hosts = (hostname,) if isinstance(hostname, str) else tuple(hostname or ())
-        if not all(host and not set(host) & set("/@: ") for host in hosts):
+        if not all(map(_is_host, hosts)):
             raise ConfigurationError(f'Acceptor(hostname={hostname!r}): give names such as "www.corp.example"')
+        if limits is not None and not isinstance(limits, Limits):
+            raise ConfigurationError(f"Acceptor(limits={limits!r}): give Limits(…), such as Limits(legs=4)")
         self.limits = limits or Limits()
         self._options: dict[str, object] = {"service": service, "hosts": hosts, "keytab": keytab, "rcache": rcache}
         self._offload = offload
         self._recent_slow = 0  # the last eight steps, one bit each: was it slow?
+        self.mechanisms = frozenset(mechanisms)
+        self._ntlm_users = ntlm_users
         self._kerberos: Backend | None = None
+        self._ntlm: Backend | None = None
         self._pool = StepPool(self.limits.threads, self.limits.queue)
 
     async def __aenter__(self) -> "Acceptor":
@@ -120,27 +142,39 @@ class Acceptor:
         Raises:
             ConfigurationError: keytab, names or replay cache can't be used; says what to type.
         """
-        if self._kerberos is None:
-            self._kerberos = _kerberos_backend(self._options)
+        if not self.acquired:
+            windows = _windows_backend(self.mechanisms) if sys.platform == "win32" else None
+            kerberos = ntlm = None
+            if "kerberos" in self.mechanisms:
+                kerberos = windows or _kerberos_backend(self._options)
+            if "ntlm" in self.mechanisms:
+                ntlm = windows or _ntlm_backend(self._ntlm_users)
+            self._kerberos, self._ntlm = kerberos, ntlm
 
     async def aclose(self) -> None:
         """Give the credential back (``FreeCredentialsHandle``); steps under way end in their threads. Idempotent."""
-        self._kerberos = None
+        self._kerberos = self._ntlm = None
         self._pool.close()
 
     def ready(self) -> bool:
-        """True if a log-in could succeed now: acquired, and keytab and replay cache usable. For readiness probes."""
-        return self._kerberos is not None and self._kerberos.problem() is None
+        """True if a log-in could succeed now: acquired; keytab, replay cache and user file usable. For probes."""
+        backends = [backend for backend in (self._kerberos, self._ntlm) if backend is not None]
+        return bool(backends) and all(backend.problem() is None for backend in backends)
 
     @property
     def acquired(self) -> bool:
         """True between ``acquire()`` and ``aclose()``."""
-        return self._kerberos is not None
+        return self._kerberos is not None or self._ntlm is not None
 
     @property
-    def realms(self) -> frozenset[str]:
-        """The realms that the keytab has keys of; the same object as long as they stay the same."""
-        return frozenset() if self._kerberos is None else self._kerberos.realms
+    def realms(self) -> frozenset[str] | None:
+        """The realms that the keytab has keys of; the same object as long as they stay the same. None: no Kerberos."""
+        return None if self._kerberos is None else self._kerberos.realms
+
+    @property
+    def ntlm_domains(self) -> frozenset[str] | None:
+        """The domains of the user file; the same object as long as they stay the same. None: no NTLM."""
+        return None if self._ntlm is None else self._ntlm.realms
 
     async def accept(
         self,
@@ -197,7 +231,7 @@ class Acceptor:
             _end(ours)
 
     def _open(self, token: bytes) -> Context:
-        if self._kerberos is None:
+        if not self.acquired:
             raise AcceptError(SecStatus.NO_CREDENTIALS, "not-acquired", detail="call acquire() before accept()")
         try:
             first = spnego.read(token)
@@ -207,14 +241,17 @@ class Acceptor:
             raise AcceptError(SecStatus.INVALID_TOKEN, "malformed", detail=str(error)) from error
         if isinstance(first, spnego.Continuation):
             raise AcceptError(SecStatus.INVALID_TOKEN, "no-handshake", detail="a later leg came without its first one")
-        if _KERBEROS_OIDS.isdisjoint(first.mechanisms):
-            raise AcceptError(
-                SecStatus.UNSUPPORTED_FUNCTION,
-                "mechanism-not-allowed",
-                detail=f"the client offers {', '.join(_NAMES.get(oid, oid) for oid in first.mechanisms)}, not Kerberos",
-                mechanism="ntlm" if spnego.NTLM in first.mechanisms else None,
-            )
-        return Context(self._kerberos)
+        if self._kerberos is not None and not _KERBEROS_OIDS.isdisjoint(first.mechanisms):
+            return Context(self._kerberos)
+        if self._ntlm is not None and spnego.NTLM in first.mechanisms:
+            return Context(self._ntlm)
+        raise AcceptError(
+            SecStatus.UNSUPPORTED_FUNCTION,
+            "mechanism-not-allowed",
+            detail=f"the client offers {', '.join(_NAMES.get(oid, oid) for oid in first.mechanisms)}, "
+            f"and {' and '.join(sorted(self.mechanisms))} alone may be used",
+            mechanism="ntlm" if spnego.NTLM in first.mechanisms else None,
+        )
 
     def _inline(self, backend: Backend) -> bool:
         if self._offload == "auto":
@@ -255,6 +292,32 @@ def _kerberos_backend(options: dict[str, object]) -> Backend:
     backend = GssapiBackend(**options)  # type: ignore[arg-type]
     backend.acquire()
     return backend
+
+
+def _windows_backend(mechanisms: Collection[str]) -> Backend:
+    from negotiate_mw.backends.sspi import SspiBackend
+
+    backend = SspiBackend(mechanisms=tuple(mechanisms))
+    backend.acquire()
+    return backend
+
+
+def _ntlm_backend(users: str | os.PathLike[str] | None) -> Backend:
+    try:
+        from negotiate_mw.backends.pyspnego import PyspnegoBackend
+    except ImportError as error:
+        raise ConfigurationError(str(error)) from error
+    backend = PyspnegoBackend(users=users or "")
+    backend.acquire()
+    return backend
+
+
+def _is_service(name: object) -> bool:
+    return isinstance(name, str) and name.isascii() and name.isalnum()
+
+
+def _is_host(name: object) -> bool:
+    return isinstance(name, str) and bool(name) and not set(name) & set("/@: ")
 
 
 def _ours(context: object) -> Context:

@@ -50,7 +50,7 @@ def _ntlm_hash(options: argparse.Namespace) -> int:
     from negotiate_mw.ntlm_users import hash_line
 
     try:
-        from negotiate_mw.backends.pyspnego import nt_hash
+        from negotiate_mw.backends.ntlmv2 import nt_hash
     except ImportError as error:
         raise ConfigurationError(str(error)) from error
 

@@ -5,9 +5,11 @@ servers put forwarded addresses there. Law: a wrong answer logs the wrong person
 server keeps for exactly one connection counts, and where there is none the answer is None.
 
 Tiers: *native*, where our server adapter put a ``Connection`` into the scope and tells when it closes; *derived*, by
-the server's own object behind ``receive``, held weakly; *none* for HTTP/2 and later, HTTP/1.0 and anything unknown.
+the server's own object behind ``receive`` or ``send``, held weakly; *none* for HTTP/2 and later, HTTP/1.0 and anything
+unknown.
 """
 
+import ssl
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -54,7 +56,7 @@ class Connection:
 _derived: WeakKeyDictionary[Any, Connection] = WeakKeyDictionary()
 
 
-def resolve(scope: Scope, receive: Receive) -> Connection | None:
+def resolve(scope: Scope, receive: Receive, send: Send | None = None) -> Connection | None:
     """The connection of an HTTP/1.1 request; None where a later leg couldn't be told from somebody else's.
 
     A websocket's handshake has none: refusing it ends its connection.
@@ -63,11 +65,13 @@ def resolve(scope: Scope, receive: Receive) -> Connection | None:
         return None
     if (state := scope.get("state")) and isinstance(native := state.get(STATE_KEY), Connection):
         return None if native.closed else native
-    if (cycle := _uvicorn_cycle(receive)) is None:
+    if (cycle := _uvicorn_cycle(receive)) is not None:
+        server_own = cycle.flow
+    elif type(server_own := _hypercorn_protocol(send)).__module__ != "hypercorn.protocol.h11":
         return None
-    connection = _derived.get(cycle.flow)
+    connection = _derived.get(server_own)
     if connection is None:
-        connection = _derived[cycle.flow] = Connection(native=False)
+        connection = _derived[server_own] = Connection(native=False)
     return connection
 
 
@@ -78,21 +82,51 @@ def _uvicorn_cycle(receive: Receive) -> Any:
     return cycle if known else None
 
 
+def _hypercorn_protocol(send: Send | None) -> Any:
+    """hypercorn's object for the connection that a request's stream sends on; None under other servers."""
+    stream = getattr(send, "__self__", None)
+    known = type(stream).__module__.startswith("hypercorn.protocol.")
+    return getattr(getattr(stream, "send", None), "__self__", None) if known else None
+
+
 def reads_away(receive: Receive) -> bool:
     """True if the server itself reads away what a client still sends of a request that was answered already."""
     return _uvicorn_cycle(receive) is not None
 
 
-def is_tls(scope: Scope, receive: Receive) -> bool:
+def tls_context(receive: Receive, send: Send | None = None) -> ssl.SSLContext | None:
+    """The SSLContext that this request's own socket was accepted with; None where it isn't TLS, or not to be seen."""
+    transport = _transport(receive, send)
+    if transport is None:
+        return None
+    # a server that chooses by the name the client asked for (SNI) changes the object's context, not the transport's
+    connection = transport.get_extra_info("ssl_object")
+    context = getattr(connection, "context", None) or transport.get_extra_info("sslcontext")
+    return context if isinstance(context, ssl.SSLContext) else None
+
+
+def lifespan_tls_context(receive: Receive) -> ssl.SSLContext | None:
+    """The SSLContext that the server is about to serve with, by its lifespan's ``receive``; None if not to be seen."""
+    holder = getattr(receive, "__self__", None)
+    config = getattr(holder, "config", None)
+    if type(holder).__module__.startswith("uvicorn."):
+        return getattr(config, "ssl", None)
+    if type(holder).__module__.startswith("hypercorn.") and config is not None:
+        context: ssl.SSLContext | None = config.create_ssl_context()
+        return context
+    return None
+
+
+def is_tls(scope: Scope, receive: Receive, send: Send | None = None) -> bool:
     """True if the socket itself is TLS; a forwarded header alone never makes it so."""
-    if (transport := _transport(receive)) is not None:
+    if (transport := _transport(receive, send)) is not None:
         return transport.get_extra_info("sslcontext") is not None
     return scope.get("scheme") in ("https", "wss") and not _is_forwarded(scope)
 
 
-def is_loopback(scope: Scope, receive: Receive) -> bool:
+def is_loopback(scope: Scope, receive: Receive, send: Send | None = None) -> bool:
     """True if the client is on this machine: by the raw peer, the Host it asked for, and no sign of a proxy."""
-    transport = _transport(receive)
+    transport = _transport(receive, send)
     peer = scope.get("client") if transport is None else transport.get_extra_info("peername")
     if not isinstance(peer, tuple | list) or not _is_loopback_address(str(peer[0])) or _is_forwarded(scope):
         return False
@@ -100,9 +134,12 @@ def is_loopback(scope: Scope, receive: Receive) -> bool:
     return len(hosts) == 1 and _is_loopback_host(hosts[0].lower())
 
 
-def _transport(receive: Receive) -> Any:
+def _transport(receive: Receive, send: Send | None) -> Any:
     holder = getattr(receive, "__self__", None)
-    return getattr(holder, "transport", None) if type(holder).__module__.startswith("uvicorn.protocols.") else None
+    if type(holder).__module__.startswith("uvicorn.protocols."):
+        return getattr(holder, "transport", None)
+    server = getattr(getattr(_hypercorn_protocol(send), "send", None), "__self__", None)
+    return getattr(server, "writer", None)  # it has a transport's ``get_extra_info``
 
 
 def _is_forwarded(scope: Scope) -> bool:

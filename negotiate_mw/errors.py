@@ -52,7 +52,8 @@ class AcceptError(NegotiateError):
 
     def __reduce__(self) -> tuple[Callable[..., "AcceptError"], tuple[SecStatus, str]]:
         # errors cross process pools, and the default would give detail by position
-        return partial(type(self), detail=self.detail, token=self.token), (self.status, self.reason)
+        make = partial(type(self), detail=self.detail, token=self.token, mechanism=self.mechanism)
+        return make, (self.status, self.reason)
 
     def __str__(self) -> str:
         return f"{self.status.name} ({self.reason}){': ' if self.detail else ''}{self.detail}"

@@ -188,6 +188,8 @@ def decide(
         return Challenge() if required else Pass()
     if state is State.FAILED or (event is Event.CONTINUATION and scheme != pending.scheme):
         return Refuse(status=401, reason="no-handshake", detail="a later leg came without its first one")
+    if scheme == "ntlm" and not token.startswith(b"NTLMSSP\0"):
+        return Refuse(status=401, reason="malformed", detail="the NTLM scheme carries bare NTLM messages alone")
     if event is Event.OPENING:
         return Step(handshake=Handshake(state=state, legs=1, begun=now, scheme=scheme), token=token)
     if pending.legs >= max_legs:
@@ -222,6 +224,9 @@ def conclude(
 
 def admit(identity: Identity, rules: Rules, token: bytes | None = None, scheme: str = "negotiate") -> Pass | Refuse:
     """Let a proven identity in under the name that the policy gives it, or say why not; ``token`` is our own proof."""
+    if rules.is_unproven(identity):
+        detail = f"{identity.principal!r} didn't prove the TLS channel that Policy(channel_binding=…) requires"
+        return Refuse(status=401, reason="not-bound", detail=detail)
     if refused := rules.refusal(identity):
         return Refuse(status=403, reason=refused[0], detail=refused[1], token=token, scheme=scheme)
     try:

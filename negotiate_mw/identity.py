@@ -62,9 +62,9 @@ class Identity:
     @property
     def bare_name(self) -> str:
         """The name without its realm or domain; the whole principal where leaving that off would be ambiguous."""
-        if self.mechanism == "ntlm":
-            return self.principal.partition("\\")[2]
-        name = self.principal.rpartition("@")[0]
+        name, at, realm = self.principal.rpartition("@")
+        if not at or realm != self.realm:  # CORP\\alice
+            return self.principal.removeprefix(f"{self.realm}\\")
         return self.principal if "\\" in name or "/" in name else name
 
 

@@ -38,7 +38,7 @@ async def run_lifespan(
 
     async def sending(message: Message) -> None:
         sent.add(message["type"])
-        if message["type"].startswith("lifespan.shutdown."):
+        if message["type"] == "lifespan.startup.failed" or message["type"].startswith("lifespan.shutdown."):
             await stop()
         await send(message)
 

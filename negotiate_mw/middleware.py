@@ -7,21 +7,33 @@ server. Top to bottom, ``__call__`` is the whole story of a request.
 import asyncio
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 
 from starlette.authentication import AuthCredentials
 
 from negotiate_mw import origin, telemetry
 from negotiate_mw.accept import Acceptor, Accepts
-from negotiate_mw.connection import Receive, Scope, Send, is_loopback, is_tls, resolve
+from negotiate_mw.bindings import EndPoint
+from negotiate_mw.connection import (
+    Receive,
+    Scope,
+    Send,
+    is_loopback,
+    is_tls,
+    lifespan_tls_context,
+    resolve,
+    tls_context,
+)
 from negotiate_mw.contexts import ContextStore
 from negotiate_mw.errors import AcceptError, ConfigurationError
 from negotiate_mw.exempt import compile_exempt
 from negotiate_mw.handshake import Challenge, Handshake, Pass, Refuse, Step, admit, conclude, decide
 from negotiate_mw.identity import AcceptResult, Anonymous, Identity
 from negotiate_mw.lifespan import run_lifespan
-from negotiate_mw.policy import Policy, Rules
+from negotiate_mw.policy import Limits, Policy, Rules
 from negotiate_mw.refusal import Refusal
 from negotiate_mw.respond import ASGIApp, OnRefused, carrying, refuse_http, refuse_websocket, with_identity_headers
+from negotiate_mw.status import SecStatus
 from negotiate_mw.wire import http
 from negotiate_mw.wire.errors import HeaderError
 
@@ -32,6 +44,7 @@ _ANONYMOUS = Anonymous()
 _NO_CREDENTIALS = AuthCredentials()
 _NO_CREDENTIALS.scopes = ()  # type: ignore[assignment] # shared by all requests, so nobody may add to it
 _SWEEP_SLACK = 0.1  # seconds; so that one sweep takes a crowd of about the same age
+_NTLM_TOO = frozenset({b"negotiate", b"ntlm"})
 _RETRY_SECONDS = 1.0  # between two tries to acquire, where the server runs no lifespan
 
 
@@ -61,6 +74,9 @@ class NegotiateMiddleware:
         policy: who may in; None: ``Policy()``.
         required: False lets a request *without* a token pass as ``Anonymous()``; a failed token is 401 all the same.
         exempt: exact paths (``"/healthz"``), whole segments (``"/static/*"``), or a function of the scope.
+        challenge: ``(scope) -> bool``; False leaves ``Negotiate`` out of a 401, for user agents that break on it.
+        negotiate_once: no second challenge after a failed token. After a refused NTLM token there never is one: its
+            browser would ask for a password again and again.
         on_refused: ``(scope, Refusal) -> ASGI app`` that brings body and ``Content-*`` headers of every refusal over
             http, the first challenge included; status and all other headers stay.
 
@@ -76,12 +92,20 @@ class NegotiateMiddleware:
         policy: Policy | None = None,
         required: bool = True,
         exempt: Collection[str] | Callable[[Scope], bool] = (),
+        challenge: Callable[[Scope], bool] | None = None,
+        negotiate_once: bool = False,
         on_refused: OnRefused | None = None,
     ) -> None:
         if not isinstance(required, bool):
             raise ConfigurationError(f"NegotiateMiddleware(required={required!r}): give True or False")
         if policy is not None and not isinstance(policy, Policy):
             raise ConfigurationError("NegotiateMiddleware(policy=…): give a Policy(…)")
+        if acceptor is not None and not isinstance(getattr(acceptor, "limits", None), Limits):
+            raise ConfigurationError(f"NegotiateMiddleware(acceptor={acceptor!r}): give an Acceptor(…)")
+        if challenge is not None and not callable(challenge):
+            raise ConfigurationError("NegotiateMiddleware(challenge=…): give a function that takes a scope")
+        if not isinstance(negotiate_once, bool):
+            raise ConfigurationError(f"NegotiateMiddleware(negotiate_once={negotiate_once!r}): give True or False")
         if on_refused is not None and not callable(on_refused):
             raise ConfigurationError("NegotiateMiddleware(on_refused=…): give a function of (scope, refusal)")
         self.app = app
@@ -90,12 +114,17 @@ class NegotiateMiddleware:
         self._required = required
         self._is_exempt = compile_exempt(exempt)
         self._on_refused = on_refused
+        self._challenge = challenge
+        self._negotiate_once = negotiate_once
         self._limits = self._acceptor.limits
+        self._schemes = _NTLM_TOO if "ntlm" in self._acceptor.mechanisms else http.DEFAULT_SCHEMES
+        self._end_point = EndPoint(self._policy.channel_binding)
         self._trusted = frozenset(self._policy.trusted_origins)
         self._tls_needed = self._policy.require_tls and not self._policy.tls_terminated_by_proxy
         self._store = ContextStore(self._limits.half_open, self._limits.handshake_seconds, self._discard)
         self._sweeping = False
         self._realms: frozenset[str] | None = None
+        self._domains: frozenset[str] | None = None
         self._rules: Rules | None = None
         self._retry_at = 0.0
 
@@ -109,9 +138,11 @@ class NegotiateMiddleware:
             scope["user"], scope["auth"] = _ANONYMOUS, _NO_CREDENTIALS
         if self._is_exempt(scope):
             return await self.app(scope, receive, send)
-        decision = self._gate(scope, receive)
+        decision = self._gate(scope, receive, send)
         if decision is None:
-            decision = await (self._authenticate(scope, receive) if outer is None else self._second_opinion(outer))
+            decision = await (
+                self._authenticate(scope, receive, send) if outer is None else self._second_opinion(outer)
+            )
         if not isinstance(decision, Pass):
             return await self._refuse(scope, receive, send, decision)
         scope[_DECIDED] = _Outer(decision.identity)
@@ -125,16 +156,16 @@ class NegotiateMiddleware:
     async def _outside_requests(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
             raise ValueError(f"unknown ASGI scope type {scope['type']!r}: nobody can be authenticated there")
-        await run_lifespan(self.app, scope, receive, send, start=self._start, stop=self._stop)
+        await run_lifespan(self.app, scope, receive, send, start=partial(self._start, receive), stop=self._stop)
 
-    def _gate(self, scope: Scope, receive: Receive) -> Decision | None:
+    def _gate(self, scope: Scope, receive: Receive, send: Send) -> Decision | None:
         """What is decided before any token is read."""
         verdict = origin.judge(scope, self._trusted)
         if verdict is origin.Verdict.PREFLIGHT:
             return Pass()
         if verdict is origin.Verdict.REFUSED:
             return Refuse(status=403, reason="origin-not-trusted", detail=origin.explain(scope))
-        if self._tls_needed and not is_tls(scope, receive) and not is_loopback(scope, receive):
+        if self._tls_needed and not is_tls(scope, receive, send) and not is_loopback(scope, receive, send):
             return Refuse(
                 status=403,
                 reason="tls-required",
@@ -142,23 +173,24 @@ class NegotiateMiddleware:
             )
         return None
 
-    async def _authenticate(self, scope: Scope, receive: Receive) -> Decision:
+    async def _authenticate(self, scope: Scope, receive: Receive, send: Send) -> Decision:
         """One leg: from the request's token and its connection's half-open handshake to a decision."""
         now = time.monotonic()
-        connection = resolve(scope, receive)
+        connection = resolve(scope, receive, send)
         pending = self._store.take(connection, now)
         try:
-            credentials = http.parse(scope["headers"], max_bytes=self._limits.token_bytes)
+            credentials = http.parse(scope["headers"], schemes=self._schemes, max_bytes=self._limits.token_bytes)
         except HeaderError as error:
             self._discard(pending)
             return Refuse(status=error.status_hint, reason=error.reason, detail=error.detail)
         try:
             rules = await self._rules_in_force()
+            bindings = self._end_point.of(tls_context(receive, send))
         except ConfigurationError as error:
             self._discard(pending)
             return Refuse(status=503, reason="not-acquired", detail=str(error))
         token, scheme = (None, "") if credentials is None else (credentials.token, credentials.scheme)
-        remembered = self._remembered(scope, receive, rules) if token is None else None
+        remembered = self._remembered(scope, receive, send, rules) if token is None else None
         step = decide(
             token,
             pending,
@@ -175,9 +207,11 @@ class NegotiateMiddleware:
             self._discard(pending)
         outcome: AcceptResult | AcceptError
         try:
-            outcome = await self._acceptor.accept(step.handshake.context, step.token)
+            outcome = await self._acceptor.accept(step.handshake.context, step.token, bindings=bindings)
         except AcceptError as error:
             outcome = error
+            if error.status is SecStatus.BAD_BINDINGS:
+                self._end_point.doubt()
         can_continue = connection is not None and not connection.closed
         decision = conclude(step.handshake, outcome, rules, can_continue=can_continue)
         if isinstance(decision, Challenge) and decision.handshake is not None and connection is not None:
@@ -197,10 +231,10 @@ class NegotiateMiddleware:
             return Challenge() if self._required else Pass()
         return admit(outer.identity, rules)
 
-    def _remembered(self, scope: Scope, receive: Receive, rules: Rules) -> Identity | None:
+    def _remembered(self, scope: Scope, receive: Receive, send: Send, rules: Rules) -> Identity | None:
         """Who a request without a token is known to be, if that still meets the policy."""
         presumed = self._acceptor.presumed
-        if presumed is None or not is_loopback(scope, receive):
+        if presumed is None or not is_loopback(scope, receive, send):
             return None
         decision = admit(presumed, rules)
         return decision.identity if isinstance(decision, Pass) else None
@@ -211,27 +245,40 @@ class NegotiateMiddleware:
             telemetry.challenged(scope, refusal)
         else:
             telemetry.refused(scope, refusal, decision.reason, decision.detail)
-        challenges = self._challenges(decision, refusal.status)
+        challenges = self._challenges(scope, receive, send, decision)
         if scope["type"] == "websocket":
             return await refuse_websocket(scope, receive, send, refusal, challenges)
         scope["user"], scope["auth"] = _ANONYMOUS, _NO_CREDENTIALS
         await refuse_http(scope, receive, send, refusal, challenges, self._on_refused)
 
-    def _challenges(self, decision: Challenge | Refuse, status: int) -> list[bytes]:
+    def _challenges(self, scope: Scope, receive: Receive, send: Send, decision: Challenge | Refuse) -> list[bytes]:
         """What ``WWW-Authenticate`` says: the next token, or which schemes may be tried."""
         if decision.token:
             return [carrying(decision.scheme, decision.token)]
-        if status != 401 or (isinstance(decision, Refuse) and not decision.retry):
+        if isinstance(decision, Refuse) and (decision.status != 401 or self._negotiate_once or not decision.retry):
             return []
-        return [b"Negotiate"]
+        offered = [b"Negotiate"] if self._may_challenge(scope) else []
+        if "ntlm" in self._acceptor.mechanisms and resolve(scope, receive, send) is not None:
+            offered.append(b"NTLM")
+        return offered
+
+    def _may_challenge(self, scope: Scope) -> bool:
+        if self._challenge is None:
+            return True
+        try:
+            return self._challenge(scope) is not False
+        except Exception as error:  # noqa: BLE001 - the app's own code
+            telemetry.app_failed("NegotiateMiddleware(challenge=…)", error)
+            return True
 
     async def _rules_in_force(self) -> Rules:
         """The policy with the keytab's realms as they are now; acquires first, where the server ran no lifespan."""
         if not self._acceptor.acquired:
             await self._acquire_late()
-        realms = self._acceptor.realms
-        if self._rules is None or realms is not self._realms:
-            self._realms, self._rules = realms, self._policy.rules(realms)
+        realms, domains = self._acceptor.realms, self._acceptor.ntlm_domains
+        if self._rules is None or realms is not self._realms or domains is not self._domains:
+            self._rules = self._policy.rules(realms, domains)
+            self._realms, self._domains = realms, domains
         return self._rules
 
     async def _acquire_late(self) -> None:
@@ -241,9 +288,16 @@ class NegotiateMiddleware:
         self._retry_at = now + _RETRY_SECONDS
         await self._acceptor.acquire()
 
-    async def _start(self) -> None:
+    async def _start(self, receive: Receive) -> None:
         await self._acceptor.acquire()
         await self._rules_in_force()
+        self._end_point.start(lifespan_tls_context(receive))
+        if "ntlm" in self._acceptor.mechanisms and self._policy.channel_binding.mode != "required":
+            telemetry.warned(
+                "ntlm-relay",
+                "NTLM is allowed without required channel binding, so a log-in can be relayed here from elsewhere: "
+                "serve TLS and set Policy(channel_binding=ChannelBinding.required())",
+            )
 
     async def _stop(self) -> None:
         self._store.clear()

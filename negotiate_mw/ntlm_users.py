@@ -132,7 +132,7 @@ def _user(line: str, nt_hash: Callable[[str], bytes]) -> NtlmUser:
 
 def _hash(text: str) -> bytes:
     # bytes.fromhex() would skip spaces
-    if len(text) != _HASH_DIGITS or not text.isascii() or not text.isalnum():
+    if len(text) != _HASH_DIGITS or not text.isalnum():
         raise ConfigurationError(f"the fourth field is no NT hash of {_HASH_DIGITS} hexadecimal digits")
     try:
         return bytes.fromhex(text)

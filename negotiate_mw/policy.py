@@ -46,6 +46,48 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelBinding:
+    """Whether a ticket has to belong to the TLS channel that it came over (RFC 5056, RFC 5929).
+
+    Make one with ``off()``, ``when_present()`` or ``required()``.
+
+    Attributes:
+        mode: ``"off"``: not looked at. ``"when_present"``: a client that says which channel it is on must be on
+            ours; one that says nothing passes. ``"required"``: a log-in that doesn't *prove* the channel is 401.
+        certfile: PEM file of the certificate that clients see, where a proxy ends TLS; None: the certificate that
+            our own server presents.
+    """
+
+    mode: str = "when_present"
+    certfile: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("off", "when_present", "required"):
+            raise ConfigurationError(
+                f"ChannelBinding({self.mode!r}): use ChannelBinding.off(), .when_present() or .required()"
+            )
+        if self.certfile is not None and (self.mode == "off" or not isinstance(self.certfile, str)):
+            raise ConfigurationError(
+                f'ChannelBinding(certfile={self.certfile!r}): give a path, as in .required(certfile="proxy.pem")'
+            )
+
+    @classmethod
+    def off(cls) -> "ChannelBinding":
+        """Don't look at it."""
+        return cls(mode="off")
+
+    @classmethod
+    def when_present(cls, certfile: str | None = None) -> "ChannelBinding":
+        """Refuse who is bound to another channel; the default."""
+        return cls(mode="when_present", certfile=certfile)
+
+    @classmethod
+    def required(cls, certfile: str | None = None) -> "ChannelBinding":
+        """Refuse who isn't provably bound to ours: relayed and stolen tokens, and clients that bind nothing."""
+        return cls(mode="required", certfile=certfile)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Who may log in, and how.
 
@@ -58,7 +100,10 @@ class Policy:
         tls_terminated_by_proxy: count every request as TLS.
         trusted_origins: origins whose pages may use the user's ambient credentials, as browsers write them:
             ``["https://portal.corp.example"]``.
-        username: makes ``Identity.username``; None: the bare name if exactly one realm may log in, else the principal.
+        ntlm_domains: NTLM domains that may log in; None: those of the user file or the joined domain.
+        channel_binding: whether a log-in has to prove the TLS channel that it came over.
+        username: makes ``Identity.username``; None: the bare name if exactly one realm or domain may log in, counted
+            together, else the principal.
     """
 
     realms: Collection[str] | str | None = None
@@ -67,6 +112,8 @@ class Policy:
     require_tls: bool = False
     tls_terminated_by_proxy: bool = False
     trusted_origins: Collection[str] = ()
+    ntlm_domains: Collection[str] | None = None
+    channel_binding: ChannelBinding = ChannelBinding.when_present()  # noqa: RUF009 - frozen
     username: Callable[[Identity], str] | None = None
 
     def __post_init__(self) -> None:
@@ -74,6 +121,12 @@ class Policy:
             raise ConfigurationError(f'Policy(realms={self.realms!r}): give a list, realms=["{self.realms}"], or "*"')
         if self.realms is not None and not _are_realms(self.realms):
             raise ConfigurationError('Policy(realms=…): name at least one realm, such as realms=["CORP.EXAMPLE"]')
+        if self.ntlm_domains is not None and not _are_realms(self.ntlm_domains):
+            raise ConfigurationError('Policy(ntlm_domains=…): name at least one domain, such as ntlm_domains=["CORP"]')
+        if not isinstance(self.channel_binding, ChannelBinding):
+            raise ConfigurationError(
+                "Policy(channel_binding=…): give ChannelBinding.off(), .when_present() or .required()"
+            )
         if isinstance(self.trusted_origins, str):
             raise ConfigurationError(
                 f'Policy(trusted_origins={self.trusted_origins!r}): give a list, ["{self.trusted_origins}"]'
@@ -94,33 +147,42 @@ class Policy:
             if not isinstance(getattr(self, name), bool):
                 raise ConfigurationError(f"Policy({name}=…): give True or False")
 
-    def rules(self, keytab_realms: Collection[str]) -> "Rules":
-        """The rules in force for an acceptor whose keytab holds keys of these realms.
+    def rules(self, keytab_realms: Collection[str] | None, user_domains: Collection[str] | None = None) -> "Rules":
+        """The rules in force for an acceptor.
+
+        Args:
+            keytab_realms: those of its keytab's keys; None where it accepts no Kerberos.
+            user_domains: the NTLM domains of its users; None where it accepts no NTLM.
 
         Raises:
             ConfigurationError: ``realms`` is None and the keytab's realms are unknown.
         """
-        if self.realms == "*":
-            return Rules(policy=self, realms=None)
-        realms = frozenset(keytab_realms if self.realms is None else self.realms)
-        if not realms:
+        realms = _allowed(self.realms, keytab_realms)
+        domains = _allowed(self.ntlm_domains, user_domains)
+        if domains is not None:
+            domains = frozenset(name.casefold() for name in domains)
+        if keytab_realms is not None and realms is not None and not realms:
             raise ConfigurationError(
                 "which realms may log in is unknown, since no keytab could be read: "
                 'say it, as in NegotiateMiddleware(app, policy=Policy(realms=["CORP.EXAMPLE"]))'
             )
-        return Rules(policy=self, realms=realms)
+        return Rules(policy=self, realms=realms, domains=domains)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """A policy with its realms resolved; ``realms`` None means any."""
+    """A policy with its realms and (casefolded) NTLM domains resolved; None means any."""
 
     policy: Policy
     realms: frozenset[str] | None
+    domains: frozenset[str] | None = frozenset()
 
     def refusal(self, identity: Identity) -> tuple[str, str] | None:
         """Why this identity may not in, as a slug and a sentence for the log; None if it may."""
-        if self.realms is not None and identity.realm not in self.realms:
+        if identity.mechanism == "ntlm":
+            if self.domains is not None and identity.realm.casefold() not in self.domains:
+                return "domain-not-allowed", f"{identity.principal!r} is of no domain in Policy(ntlm_domains=…)"
+        elif self.realms is not None and identity.realm not in self.realms:
             allowed = sorted({*self.realms, identity.realm})
             return "realm-not-allowed", f"{identity.principal!r} may not log in; to let it, Policy(realms={allowed!r})"
         if identity.is_service and not self.policy.services:
@@ -130,6 +192,10 @@ class Rules:
             return "flags-missing", f"the context of {identity.principal!r} lacks {missing!r}"
         return None
 
+    def is_unproven(self, identity: Identity) -> bool:
+        """True if the policy wants the TLS channel proven, and this log-in didn't."""
+        return self.policy.channel_binding.mode == "required" and not identity.channel_bound
+
     def named(self, identity: Identity) -> Identity:
         """The identity under the name that the policy gives it.
 
@@ -138,11 +204,17 @@ class Rules:
         """
         if self.policy.username is not None:
             username = _app_name(self.policy.username, identity)
-        elif self.realms is not None and len(self.realms) == 1:
+        elif self.realms is not None and self.domains is not None and len(self.realms) + len(self.domains) == 1:
             username = identity.bare_name
         else:
             username = identity.principal
         return identity if username == identity.username else replace(identity, username=username)
+
+
+def _allowed(listed: Collection[str] | None, known: Collection[str] | None) -> frozenset[str] | None:
+    """Who of ``listed``, or else of ``known``; ``"*"`` in them is anybody: None. No ``known``: nobody."""
+    names = frozenset(() if known is None else known if listed is None else listed)
+    return None if "*" in names else names
 
 
 def _app_name(username: Callable[[Identity], str], identity: Identity) -> str:

@@ -34,7 +34,8 @@ class _Job(Generic[T]):
             try:
                 value = self._call()
             except BaseException as error:  # noqa: BLE001 - handed to whoever waits, as concurrent.futures does
-                problem = error
+                # a future doesn't take StopIteration, and whoever waits would wait for ever
+                problem = RuntimeError("a step raised StopIteration") if isinstance(error, StopIteration) else error
         try:
             self._loop.call_soon_threadsafe(self._deliver, value, problem)
         except RuntimeError:  # the loop has ended, and its tasks with it
@@ -95,8 +96,9 @@ class StepPool:
 
     def close(self) -> None:
         """Let the threads end after the jobs they have."""
+        jobs, self._jobs = self._jobs, SimpleQueue()  # whoever comes later gets threads of their own
         for _ in range(self._started):
-            self._jobs.put(None)
+            jobs.put(None)
         self._started = 0
 
     def _submit(self, job: _Job[T]) -> None:

@@ -42,9 +42,10 @@ def with_identity_headers(send: Send, proof: bytes | None) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] in _STARTS:
             headers = list(message.get("headers") or ())
+            add = _join if message["type"] == "websocket.http.response.start" else _append
             if proof is not None and message.get("status") != 401:
-                headers.append((b"www-authenticate", proof))
-            headers.append((b"vary", b"Authorization, Cookie"))
+                add(headers, b"www-authenticate", proof)
+            add(headers, b"vary", b"Authorization, Cookie")
             if not any(name.lower() == b"cache-control" for name, _ in headers):
                 headers.append((b"cache-control", b"private"))
             message = {**message, "headers": headers}
@@ -120,6 +121,19 @@ class _Page:
         """Close a response that the page left open."""
         if not self._ended:
             await self._send({"type": "http.response.body", "body": b""})
+
+
+def _append(headers: Headers, name: bytes, value: bytes) -> None:
+    headers.append((name, value))
+
+
+def _join(headers: Headers, name: bytes, value: bytes) -> None:
+    """As ``_append``, but into the field that is there already: a server exists that falls over two of one name."""
+    for index, (other, content) in enumerate(headers):
+        if other.lower() == name:
+            headers[index] = (other, content + b", " + value)
+            return
+    headers.append((name, value))
 
 
 async def _read_away(scope: Scope, receive: Receive) -> bool:

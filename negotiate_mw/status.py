@@ -41,7 +41,7 @@ class SecStatus(IntEnum):
 class ContextFlag(IntFlag):
     """Attributes of an established context (sspi.h, ``ASC_RET_*``).
 
-    ``CHANNEL_BOUND`` has no ``ASC_RET_*`` number; it is set only where the library itself proved that client and
+    ``CHANNEL_BOUND`` is ours, above the 32 bits of those, and set only where the library itself proved that client and
     server saw the same TLS channel.
     """
 
@@ -52,7 +52,7 @@ class ContextFlag(IntFlag):
     CONFIDENTIALITY = 0x10
     INTEGRITY = 0x20000
     IDENTIFY = 0x80000
-    CHANNEL_BOUND = 0x1000_0000
+    CHANNEL_BOUND = 0x1_0000_0000
 
 
 NO_FLAGS = ContextFlag(0)

@@ -7,15 +7,19 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "negotiate_mw"
 ORDER = [
-    "status", "errors", "wire", "identity", "refusal", "telemetry", "policy", "handshake", "backends", "pool", "accept",
-    "connection", "contexts", "origin", "exempt", "lifespan", "respond", "middleware", "servers", "testing",
+    "status", "errors", "wire", "ntlm_users", "identity", "refusal", "telemetry", "policy", "handshake", "backends",
+    "pool", "accept", "connection", "contexts", "bindings", "origin", "exempt", "lifespan", "respond", "middleware", "servers",
+    "testing", "cli",
 ]  # fmt: skip
 LIBRARIES = {
     "backends/gssapi.py": {"gssapi"}, "middleware.py": {"starlette"}, "servers/uvicorn.py": {"uvicorn"},
+    "servers/hypercorn.py": {"hypercorn"}, "servers/gunicorn.py": {"uvicorn", "uvicorn_worker"},
+    "bindings.py": {"cryptography"},
+    "backends/ntlmv2.py": {"spnego"}, "backends/sspi.py": {"sspilib"},
     "testing/plugin.py": {"pytest"}, "testing/tickets.py": {"gssapi"}, "testing/realm.py": {"gssapi"},
 }  # fmt: skip
 IMPURE = {"asyncio", "logging", "os", "random", "secrets", "socket", "threading", "time"}
-PURE = ["handshake.py", "identity.py", "policy.py", "contexts.py", "origin.py", *(f"wire/{n}.py" for n in ("http", "spnego", "kerberos", "keytab", "pac"))]  # fmt: skip # noqa: E501
+PURE = ["handshake.py", "identity.py", "ntlm_users.py", "policy.py", "contexts.py", "origin.py", *(f"wire/{n}.py" for n in ("http", "spnego", "kerberos", "keytab", "ntlm", "pac"))]  # fmt: skip # noqa: E501
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -41,7 +41,10 @@ class Backend(Protocol):
 
     @property
     def realms(self) -> frozenset[str]:
-        """Realms that this acceptor has keys of; the same object as long as they stay the same."""
+        """Kerberos realms or NTLM domains that it has keys or users of; ``{"*"}``: the system alone knows.
+
+        The same object as long as they stay the same.
+        """
 
     def acquire(self) -> None:
         """Get ready, or raise ConfigurationError with what to type (``AcquireCredentialsHandle``)."""

@@ -19,13 +19,13 @@ from negotiate_mw.backends import Context
 from negotiate_mw.errors import AcceptError, ConfigurationError
 from negotiate_mw.identity import AcceptResult, Identity
 from negotiate_mw.status import NO_FLAGS, ContextFlag, SecStatus
+from negotiate_mw.wire import ntlm
 
 _PACKAGE = "Negotiate"
 
 # sspi.h: ASC_REQ_*, SEC_I_*, SECBUFFER_*; ASC_RET_* of ours have ContextFlag's numbers
 _REPLAY_DETECT, _SEQUENCE_DETECT, _CONFIDENTIALITY, _ALLOCATE_MEMORY, _INTEGRITY = 0x4, 0x8, 0x10, 0x100, 0x20000
 _REQUESTED = _REPLAY_DETECT | _SEQUENCE_DETECT | _CONFIDENTIALITY | _ALLOCATE_MEMORY | _INTEGRITY
-# The number is ContextFlag.CHANNEL_BOUND's too, and means the opposite.
 _ALLOW_MISSING_BINDINGS = 0x1000_0000
 _NULL_SESSION = 0x40000
 _RETURNED = (
@@ -83,7 +83,7 @@ class SspiBackend:
     # the LSA is another process, and may ask a domain controller
     may_block = True
     # those that the machine's domain trusts: Windows' to know
-    realms: frozenset[str] = frozenset()
+    realms = frozenset({"*"})
 
     def __init__(self, *, mechanisms: Sequence[str]) -> None:
         self._mechanisms = frozenset(mechanisms)
@@ -109,10 +109,13 @@ class SspiBackend:
     def step(self, context: Context, token: bytes, bindings: bytes | None) -> AcceptResult:
         try:
             return self._step(context, token, bindings)
-        except AcceptError:
+        except AcceptError as error:
+            error.mechanism = _mechanism(token)
             raise
         except Exception as error:
-            raise _translate(error) from error
+            refusal = _translate(error)
+            refusal.mechanism = _mechanism(token)
+            raise refusal from error
 
     def delete(self, context: Context) -> None:
         context.handle = None  # the last reference deletes the security context
@@ -197,6 +200,11 @@ def _expiry(filetime: int) -> datetime | None:
         return min(naive.replace(tzinfo=UTC), naive.astimezone(UTC))
     except (OverflowError, ValueError, OSError):  # "never" is a date beyond Python's
         return None
+
+
+def _mechanism(token: bytes) -> str | None:
+    # bare or in SPNEGO; a Kerberos token holds these bytes only by a wild chance
+    return "ntlm" if ntlm.SIGNATURE in token else None
 
 
 def _translate(error: Exception) -> AcceptError:

@@ -35,6 +35,8 @@ class DevAcceptor:
         name, _, realm = principal.rpartition("@")
         if not name or not realm:
             raise ConfigurationError(f'DevAcceptor({principal!r}): give a name and a realm, as in "alice@DEV"')
+        if isinstance(groups, str):
+            raise ConfigurationError(f'DevAcceptor(groups={groups!r}): give a list, groups=["{groups}"]')
         if os.environ.get(SWITCH) != "1":
             raise ConfigurationError(
                 f"DevAcceptor logs everyone in as {principal!r} without any proof; "
@@ -42,6 +44,8 @@ class DevAcceptor:
             )
         self.limits = Limits()
         self.realms = frozenset({realm})
+        self.mechanisms = frozenset({"kerberos"})
+        self.ntlm_domains: frozenset[str] | None = None
         self.acquired = False
         self.presumed: Identity | None = Identity(
             principal=principal,
@@ -69,7 +73,7 @@ class DevAcceptor:
         """Nothing to give back."""
         self.acquired = False
 
-    async def accept(self, context: object, token: bytes) -> AcceptResult:
+    async def accept(self, context: object, token: bytes, *, bindings: bytes | None = None) -> AcceptResult:
         """Refuse: whoever sends a token wants it checked, and nothing here can."""
         raise AcceptError(SecStatus.LOGON_DENIED, "dev-acceptor", detail="DevAcceptor can't check tokens")
 

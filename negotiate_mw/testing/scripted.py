@@ -43,6 +43,8 @@ class ScriptedAcceptor:
     """
 
     presumed: Identity | None = None
+    ntlm_domains: frozenset[str] | None = None
+    mechanisms = frozenset({"kerberos"})
 
     def __init__(
         self,
@@ -66,7 +68,7 @@ class ScriptedAcceptor:
         """Be closed."""
         self.acquired = False
 
-    async def accept(self, context: object, token: bytes) -> AcceptResult:
+    async def accept(self, context: object, token: bytes, *, bindings: bytes | None = None) -> AcceptResult:
         """What the script says of ``token``."""
         if context is None:
             context = object()

@@ -129,7 +129,9 @@ def initiator(
     )
     if wrapping == "spnego":
         gssapi.raw.set_neg_mechs(creds, [krb5])
-    flags = gssapi.RequirementFlag.mutual_authentication * mutual | gssapi.RequirementFlag.delegate_to_peer * delegate
+    # integrity goes without saying in Kerberos; but python-gssapi takes no flag at all for its default, which is mutual
+    flag = gssapi.RequirementFlag
+    flags = flag.integrity | flag.mutual_authentication * mutual | flag.delegate_to_peer * delegate
     return gssapi.SecurityContext(
         name=gssapi.Name(service, gssapi.NameType.kerberos_principal),
         creds=creds,

@@ -21,7 +21,9 @@ def user(principal: str = "alice@EXAMPLE.COM", **fields: Any) -> Identity:
     return Identity(**known | {"realm": principal.rpartition("@")[2]} | fields)
 
 
-def finished(identity: Identity | None = None, token: bytes | None = b"last", context: object = "context") -> AcceptResult:
+def finished(
+    identity: Identity | None = None, token: bytes | None = b"last", context: object = "context"
+) -> AcceptResult:
     identity = identity or user()
     return AcceptResult(
         status=SecStatus.OK, context=context, token=token, attributes=identity.attributes, identity=identity

@@ -195,18 +195,32 @@ def test_a_peer_of_this_machine_is_on_it(address: str) -> None:
     assert from_([address, 1])
 
 
-@pytest.mark.parametrize("peer", [("192.0.2.1", 1), ("::ffff:192.0.2.1", 1), ("1127.0.0.1", 1), ("", 1), ("::", 1), None, "127.0.0.1", ""])
+@pytest.mark.parametrize(
+    "peer", [("192.0.2.1", 1), ("::ffff:192.0.2.1", 1), ("1127.0.0.1", 1), ("", 1), ("::", 1), None, "127.0.0.1", ""]
+)
 def test_any_other_peer_is_not(peer: object) -> None:
     assert not from_(peer)
 
 
-@pytest.mark.parametrize("host", [b"localhost", b"LOCALHOST", b"localhost:80", b"127.0.0.1", b"127.0.0.1:8000", b"[::1]", b"[::1]:8000"])
+@pytest.mark.parametrize(
+    "host", [b"localhost", b"LOCALHOST", b"localhost:80", b"127.0.0.1", b"127.0.0.1:8000", b"[::1]", b"[::1]:8000"]
+)
 def test_a_host_of_this_machine_is_on_it(host: bytes) -> None:
     assert from_(("127.0.0.1", 1), [(b"host", host)])
 
 
 @pytest.mark.parametrize(
-    "host", [b"", b"www.example", b"evil.example:80", b"localhost.evil.example", b"127.0.0.1.evil.example", b"127.evil.example", b"127.0.0.1@evil", b"\xff"]
+    "host",
+    [
+        b"",
+        b"www.example",
+        b"evil.example:80",
+        b"localhost.evil.example",
+        b"127.0.0.1.evil.example",
+        b"127.evil.example",
+        b"127.0.0.1@evil",
+        b"\xff",
+    ],
 )
 def test_a_host_that_was_rebound_to_this_machine_is_not_on_it(host: bytes) -> None:
     assert not from_(("127.0.0.1", 1), [(b"host", host)])
@@ -218,7 +232,16 @@ def test_no_host_and_two_hosts_are_not_on_this_machine() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [b"forwarded", b"via", b"x-real-ip", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-server"]
+    "name",
+    [
+        b"forwarded",
+        b"via",
+        b"x-real-ip",
+        b"x-forwarded-for",
+        b"x-forwarded-proto",
+        b"x-forwarded-host",
+        b"x-forwarded-server",
+    ],
 )
 def test_whoever_comes_through_a_proxy_is_not_on_this_machine(name: bytes) -> None:
     assert not from_(("127.0.0.1", 1), [*LOCAL, (name, b"127.0.0.1")])
@@ -230,5 +253,3 @@ def test_under_uvicorn_the_socket_says_who_the_peer_is() -> None:
     assert is_loopback(scope, Cycle(peername=("127.0.0.1", 1)).receive)
     assert not is_loopback(scope, Cycle(peername=("192.0.2.1", 1)).receive)
     assert not is_loopback(scope, Cycle(peername="").receive)  # a unix socket
-
-

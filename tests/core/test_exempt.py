@@ -35,7 +35,8 @@ def test_a_path_that_a_pattern_names_is_exempt(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/", "/healthz/", "/healthz/x", "/healthzz", "/Healthz", "/static", "/staticx/a", "/STATIC/a", "/a/b", "/a/c"]
+    "path",
+    ["", "/", "/healthz/", "/healthz/x", "/healthzz", "/Healthz", "/static", "/staticx/a", "/STATIC/a", "/a/b", "/a/c"],
 )
 def test_a_path_that_no_pattern_names_is_not_exempt(path: str) -> None:
     assert not is_exempt(request(path))
@@ -142,7 +143,25 @@ def test_a_path_of_a_million_slashes_is_looked_at_no_further_than_the_longest_pa
 
 @pytest.mark.parametrize(
     "pattern",
-    ["healthz", "", "*", "/a*", "/*/a", "/a/**", "/*a/*", "/a/../b", "//a", "/a//*", "/a\\b", "/a%2fb", "/a\0", "/a/./b", 5, b"/a", None],
+    [
+        "healthz",
+        "",
+        "*",
+        "/a*",
+        "/*/a",
+        "/a/**",
+        "/*a/*",
+        "/a/../b",
+        "//a",
+        "/a//*",
+        "/a\\b",
+        "/a%2fb",
+        "/a\0",
+        "/a/./b",
+        5,
+        b"/a",
+        None,
+    ],
 )
 def test_a_pattern_that_says_something_else_than_it_seems_is_refused(pattern: Any) -> None:
     with pytest.raises(ConfigurationError, match=r'"/healthz".*"/static/\*"'):
@@ -195,7 +214,8 @@ ROUTES: list[BaseRoute] = [
 ]
 PIECES = [
     "/", "//", "/healthz", "/static", "/static/", "/a/b", "/a", "/pre", "/admin", "healthz", "static", "admin",
-    ".", "..", "/.", "/..", "\\", "%2e", "%2E%2e", "%2f", "%5c", "%00", "%25", "%252f", "%68", "%C3%A9", "%ff", "é", "x", ";", "?",
+    ".", "..", "/.", "/..", "\\", "%2e", "%2E%2e", "%2f", "%5c", "%00", "%25", "%252f", "%68", "%C3%A9", "%ff",
+    "é", "x", ";", "?",
 ]  # fmt: skip
 TARGETS = st.lists(st.sampled_from(PIECES) | st.text(max_size=3).map(quote), max_size=7).map("".join)
 
@@ -215,7 +235,7 @@ def test_an_exempt_request_never_reaches_another_route_however_often_it_is_decod
     scope = sent(target)
 
     if is_exempt(scope):
-        assert routed(scope) == "open"
+        assert routed(scope) in ("open", None)  # a line feed matches no route
         path = target
         for _ in range(4):
             assert stays_within(path) or path == target  # as it came it may have letters encoded
@@ -223,12 +243,16 @@ def test_an_exempt_request_never_reaches_another_route_however_often_it_is_decod
 
 
 @PROPERTY
-@given(start=st.sampled_from(["/pre", "/static", "/a", "/pre/healthz", "/pre/static/"]), target=TARGETS, root=st.sampled_from(["/pre", "/static", "/a", "/pre/", ""]))
+@given(
+    start=st.sampled_from(["/pre", "/static", "/a", "/pre/healthz", "/pre/static/"]),
+    target=TARGETS,
+    root=st.sampled_from(["/pre", "/static", "/a", "/pre/", ""]),
+)
 def test_an_exempt_request_below_a_root_path_never_reaches_another_route(start: str, target: str, root: str) -> None:
     scope = sent(start + target, root_path=root)
 
     if is_exempt(scope):
-        assert routed(scope) == "open"
+        assert routed(scope) in ("open", None)  # a line feed matches no route
 
 
 @PROPERTY
@@ -240,4 +264,4 @@ def test_an_exempt_request_in_a_mount_never_reaches_another_route_of_it(start: s
     scope |= inner
 
     if match is Match.FULL and is_exempt(scope):
-        assert routed(scope) == "open"
+        assert routed(scope) in ("open", None)  # a line feed matches no route

@@ -184,6 +184,34 @@ def test_a_handshake_takes_as_many_legs_as_the_limit_says(legs: int, goes_on: bo
         assert (decision.status, decision.reason) == (401, "too-many-legs")
 
 
+@pytest.mark.parametrize(("scheme", "token"), [("negotiate", OPENING), ("ntlm", b"NTLMSSP\0\1\0\0\0")])
+def test_a_handshake_keeps_the_scheme_that_it_began_under(scheme: str, token: bytes) -> None:
+    step = decide(token, IDLE, None, required=True, max_legs=8, now=9.0, scheme=scheme)
+    assert isinstance(step, Step)
+
+    more = conclude(step.handshake, unfinished(), RULES, can_continue=True)
+    last = conclude(step.handshake, finished(), RULES, can_continue=True)
+
+    assert isinstance(more, Challenge)
+    assert more.handshake is not None
+    assert isinstance(last, Pass)
+    assert {more.scheme, more.handshake.scheme, last.scheme} == {scheme}
+
+
+def test_the_ntlm_scheme_carries_bare_ntlm_alone() -> None:
+    decision = decide(OPENING, IDLE, None, required=True, max_legs=8, now=9.0, scheme="ntlm")
+
+    assert isinstance(decision, Refuse)
+    assert (decision.status, decision.reason) == (401, "malformed")
+
+
+def test_a_later_leg_under_another_scheme_is_refused() -> None:
+    decision = decide(LATER, HALF_OPEN, None, required=True, max_legs=8, now=9.0, scheme="ntlm")
+
+    assert isinstance(decision, Refuse)
+    assert (decision.status, decision.reason) == (401, "no-handshake")
+
+
 # conclude()
 
 
@@ -218,6 +246,14 @@ def test_an_error_is_answered_by_whose_fault_it_is(status: SecStatus) -> None:
     assert decision == Refuse(
         status=503 if status.name in OURS else 401, reason="some-reason", detail="why", token=None
     )
+
+
+@pytest.mark.parametrize(("mechanism", "retry"), [(None, True), ("kerberos", True), ("ntlm", False)])
+def test_a_refused_ntlm_token_is_not_asked_for_again(mechanism: str | None, retry: bool) -> None:
+    decision = concluded(AcceptError(SecStatus.LOGON_DENIED, "refused", mechanism=mechanism))
+
+    assert isinstance(decision, Refuse)
+    assert (decision.status, decision.retry) == (401, retry)
 
 
 @pytest.mark.parametrize("reason", ["name-mismatch", "name-forbidden", "name-unusable"])

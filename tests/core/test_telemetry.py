@@ -50,7 +50,9 @@ def test_plain_gives_one_printable_line_of_anything(text: object) -> None:
     assert len(line) <= 256
 
 
-@pytest.mark.parametrize(("status", "level"), [(400, "WARNING"), (401, "WARNING"), (403, "WARNING"), (431, "WARNING"), (503, "ERROR")])
+@pytest.mark.parametrize(
+    ("status", "level"), [(400, "WARNING"), (401, "WARNING"), (403, "WARNING"), (431, "WARNING"), (503, "ERROR")]
+)
 def test_a_refusal_is_one_line_with_its_reference(caplog: pytest.LogCaptureFixture, status: int, level: str) -> None:
     refusal = Refusal(status=status)
 

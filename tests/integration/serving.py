@@ -42,7 +42,7 @@ class Server:
     """A uvicorn that listens, until ``stop``."""
 
     def __init__(self, app: str, options: Sequence[str], env: Mapping[str, str]) -> None:
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - open until `stop`
         command = [sys.executable, "-m", "uvicorn", app, "--port", "0", "--no-access-log", *options]
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=dict(env), stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log

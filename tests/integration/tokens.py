@@ -16,5 +16,11 @@ def neg_token_init(mechanisms: Sequence[str], mech_token: bytes | None = None) -
     return der.encode(0x60, der.encode(der.OID, der.encode_oid(SPNEGO)) + init)
 
 
+def neg_token_resp(mech_token: bytes | None = None) -> bytes:
+    """A SPNEGO token that goes on with a handshake (RFC 4178 4.2.2)."""
+    field = b"" if mech_token is None else der.encode(0xA2, der.encode(der.OCTET_STRING, mech_token))
+    return der.encode(0xA1, der.encode(der.SEQUENCE, field))
+
+
 # [MS-NLMP] 2.2.1.1: a whole NEGOTIATE_MESSAGE with a Version, as pyspnego sends it
 NTLM_NEGOTIATE = b"NTLMSSP\0" + bytes.fromhex("01000000 b78208e2 0000000000000000 0000000000000000 0a00614a0000000f")

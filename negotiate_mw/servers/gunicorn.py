@@ -1,0 +1,26 @@
+"""gunicorn with uvicorn's worker and an identity for each connection.
+
+``gunicorn -k negotiate_mw.servers.gunicorn.Worker app:app``, also with ``--preload``.
+
+Law: uvicorn's worker as it is, with our protocol class. It is the package uvicorn-worker's where that is installed,
+else uvicorn's own: the same code, deprecated but needing nothing more.
+"""
+
+import warnings
+from typing import Any, ClassVar
+
+try:
+    from uvicorn_worker import UvicornWorker  # type: ignore[import-not-found, unused-ignore]
+except ImportError:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from uvicorn.workers import UvicornWorker
+
+
+class Worker(UvicornWorker):  # type: ignore[misc, unused-ignore]
+    """``-k negotiate_mw.servers.gunicorn.Worker``"""
+
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
+        **UvicornWorker.CONFIG_KWARGS,
+        "http": "negotiate_mw.servers.uvicorn:Auto",
+    }

@@ -1,0 +1,1 @@
+"""NTLM: the built-in acceptor, its user file, Windows."""

@@ -1,0 +1,42 @@
+"""Users, keys and a certificate for the servers."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from negotiate_mw.testing import KerberosRealm
+
+from .clients import User
+
+
+@pytest.fixture(scope="session")
+def service_env(kerberos_realm: KerberosRealm) -> dict[str, str]:
+    """The environment of a server with the keys of HTTP/localhost."""
+    return {**kerberos_realm.environ(), "KRB5_KTNAME": str(kerberos_realm.keytab("HTTP/localhost"))}
+
+
+@pytest.fixture(scope="session")
+def alice(kerberos_realm: KerberosRealm) -> User:
+    return User(kerberos_realm, kerberos_realm.kinit("alice"), "alice")
+
+
+@pytest.fixture(scope="session")
+def bob(kerberos_realm: KerberosRealm) -> User:
+    return User(kerberos_realm, kerberos_realm.kinit("bob"), "bob")
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for localhost; its key is beside it."""
+    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+            *("-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+            *("-keyout", path.with_suffix(".key"), "-out", path),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return path
