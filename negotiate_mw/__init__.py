@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from negotiate_mw.errors import AcceptError, ConfigurationError, NegotiateError
     from negotiate_mw.identity import AcceptResult, Anonymous, Identity
     from negotiate_mw.middleware import NegotiateMiddleware
-    from negotiate_mw.policy import Limits, Policy
+    from negotiate_mw.policy import ChannelBinding, Limits, Policy
     from negotiate_mw.refusal import Refusal
     from negotiate_mw.status import ContextFlag, SecStatus
 
@@ -22,6 +22,7 @@ _HOME = {
     "AcceptResult": "identity",
     "Acceptor": "accept",
     "Anonymous": "identity",
+    "ChannelBinding": "policy",
     "ConfigurationError": "errors",
     "ContextFlag": "status",
     "Identity": "identity",
@@ -38,6 +39,7 @@ __all__ = [  # what __getattr__ gives
     "AcceptResult",
     "Acceptor",
     "Anonymous",
+    "ChannelBinding",
     "ConfigurationError",
     "ContextFlag",
     "Identity",

@@ -25,6 +25,7 @@ from negotiate_mw.wire.errors import Incomplete, WireError
 __all__ = ["AcceptError", "AcceptResult", "Acceptor", "ContextFlag", "Limits", "SecStatus"]
 
 MECHANISMS = ("kerberos", "ntlm")
+HOST_OF_REQUEST = "{host}"
 _KERBEROS_OIDS = frozenset({spnego.KRB5, spnego.MS_KRB5})
 _NAMES = {
     spnego.KRB5: "Kerberos",
@@ -44,6 +45,7 @@ class Accepts(Protocol):
 
     limits: Limits
     mechanisms: frozenset[str]
+    asks_host: bool
     presumed: Identity | None
 
     @property
@@ -54,7 +56,9 @@ class Accepts(Protocol):
     def ntlm_domains(self) -> frozenset[str] | None: ...
     async def acquire(self) -> None: ...
     async def aclose(self) -> None: ...
-    async def accept(self, context: object, token: bytes, *, bindings: bytes | None = None) -> AcceptResult: ...
+    async def accept(
+        self, context: object, token: bytes, *, bindings: bytes | None = None, host: str | None = None
+    ) -> AcceptResult: ...
     def discard(self, context: object) -> None: ...
 
 
@@ -71,7 +75,9 @@ class Acceptor:
     Args:
         mechanisms: what clients may use: ``"kerberos"``, ``"ntlm"``, or both.
         service: first component of our principals.
-        hostname: the host part of our names: one, a list, or None for any host that the keytab has a key for.
+        hostname: the host part of our names: one, a list, or None for any host that the keytab has a key for. With
+            ``"{host}"`` in a list, a ticket for one of the others is taken only where its request asks for that
+            very host, as in ``("{host}", "www.corp.example", "wiki.corp.example")``.
         keytab: path of the keytab; None: ``KRB5_KTNAME``, else ``/etc/krb5.keytab``.
         ntlm_users: path of the user file for NTLM, whose lines ``negotiate-mw ntlm-hash`` makes.
         rcache: directory for the replay cache; None: ``KRB5RCACHENAME`` or ``KRB5RCACHEDIR``, else systemd's
@@ -112,13 +118,28 @@ class Acceptor:
             raise ConfigurationError(f'Acceptor(service={service!r}): give the name alone, such as "HTTP"')
         if offload not in ("auto", "always", "never"):
             raise ConfigurationError(f'Acceptor(offload={offload!r}): give "auto", "always" or "never"')
-        hosts = (hostname,) if isinstance(hostname, str) else tuple(hostname or ())
-        if not all(map(_is_host, hosts)):
-            raise ConfigurationError(f'Acceptor(hostname={hostname!r}): give names such as "www.corp.example"')
+        names = (hostname,) if isinstance(hostname, str) else tuple(hostname or ())
+        hosts = tuple(name for name in names if name != HOST_OF_REQUEST)
+        if not all(map(_is_host, hosts)) or (hostname is not None and not hosts):
+            raise ConfigurationError(
+                f'Acceptor(hostname={hostname!r}): give names such as "www.corp.example", '
+                f'with "{HOST_OF_REQUEST}" in their list or without'
+            )
+        if hosts and sys.platform == "win32":
+            raise ConfigurationError(
+                f"Acceptor(hostname={hostname!r}): on Windows the SPNs of the account say who we are; leave it out"
+            )
         if limits is not None and not isinstance(limits, Limits):
             raise ConfigurationError(f"Acceptor(limits={limits!r}): give Limits(…), such as Limits(legs=4)")
         self.limits = limits or Limits()
-        self._options: dict[str, object] = {"service": service, "hosts": hosts, "keytab": keytab, "rcache": rcache}
+        self.asks_host = HOST_OF_REQUEST in names
+        self._options: dict[str, object] = {
+            "service": service,
+            "hosts": hosts,
+            "of_request": self.asks_host,
+            "keytab": keytab,
+            "rcache": rcache,
+        }
         self._offload = offload
         self._recent_slow = 0  # the last eight steps, one bit each: was it slow?
         self.mechanisms = frozenset(mechanisms)
@@ -183,6 +204,7 @@ class Acceptor:
         *,
         bindings: bytes | None = None,
         required: ContextFlag = NO_FLAGS,
+        host: str | None = None,
     ) -> AcceptResult:
         """Take one leg of a handshake (``SspiAcceptSecurityContextAsync``; the awaitable is the pending call).
 
@@ -194,6 +216,8 @@ class Acceptor:
             bindings: application data of the channel bindings that the client must match if it sends any,
                 such as ``b"tls-server-end-point:" + hash`` (RFC 5929); None: not checked.
             required: attributes that the finished context must have.
+            host: where ``hostname`` has ``"{host}"``: the host that the client asks for, in small letters and without
+                a port; None: that isn't known, and no ticket is taken.
 
         Returns:
             ``CONTINUE_NEEDED`` with a token to send, or ``OK`` with an identity.
@@ -203,12 +227,17 @@ class Acceptor:
                 deleted before, is finished, isn't ours, or is being stepped right now (that step goes on).
                 UNSUPPORTED_FUNCTION: ``required`` isn't met, or the mechanism isn't allowed.
         """
+        if not self.acquired:
+            if context is not None:
+                self.discard(context)
+            raise AcceptError(SecStatus.NO_CREDENTIALS, "not-acquired", detail="call acquire() before accept()")
         stepped = self._open(token) if context is None else _ours(context)
         if not stepped.lock.acquire(blocking=False):
             raise AcceptError(SecStatus.INVALID_HANDLE, "context-in-use", detail="two legs at once on one context")
         if not stepped.open:
             stepped.lock.release()
             raise AcceptError(SecStatus.INVALID_HANDLE, "context-deleted", detail="a leg on a context that has ended")
+        stepped.host = host
         if self._inline(stepped.backend):
             try:
                 result = self._step(stepped, token, bindings)
@@ -231,8 +260,6 @@ class Acceptor:
             _end(ours)
 
     def _open(self, token: bytes) -> Context:
-        if not self.acquired:
-            raise AcceptError(SecStatus.NO_CREDENTIALS, "not-acquired", detail="call acquire() before accept()")
         try:
             first = spnego.read(token)
         except Incomplete as error:

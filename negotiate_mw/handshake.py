@@ -11,6 +11,7 @@ from negotiate_mw.errors import AcceptError
 from negotiate_mw.identity import AcceptResult, Identity
 from negotiate_mw.policy import Rules
 from negotiate_mw.status import SecStatus
+from negotiate_mw.wire import ntlm
 
 
 class State(Enum):
@@ -69,6 +70,7 @@ class Handshake:
         legs: tokens received so far.
         begun: when the first came, in seconds of the caller's clock.
         scheme: the HTTP scheme that its tokens come under: "negotiate" or "ntlm".
+        is_ntlm: the last token carried an NTLM message, in whatever wrapping.
     """
 
     state: State = State.IDLE
@@ -76,6 +78,7 @@ class Handshake:
     legs: int = 0
     begun: float = 0.0
     scheme: str = "negotiate"
+    is_ntlm: bool = False
 
     def after(self, event: Event) -> State:
         """The state that ``event`` leads to.
@@ -105,7 +108,8 @@ class Challenge:
 class Refuse:
     """Answer ``status``; ``reason`` and ``detail`` are for the log alone, ``token`` proves us to the client.
 
-    ``retry`` False: a 401 that asks for no further token, since the next would be as bad.
+    ``retry`` False: a 401 that asks for no further token, since the next would be as bad: whoever has nothing but NTLM
+    to offer would be asked for a password again and again.
     """
 
     status: int
@@ -186,15 +190,18 @@ def decide(
         if remembered is not None:
             return Pass(identity=remembered)
         return Challenge() if required else Pass()
+    is_ntlm = scheme == "ntlm" or ntlm.SIGNATURE in token
     if state is State.FAILED or (event is Event.CONTINUATION and scheme != pending.scheme):
-        return Refuse(status=401, reason="no-handshake", detail="a later leg came without its first one")
-    if scheme == "ntlm" and not token.startswith(b"NTLMSSP\0"):
-        return Refuse(status=401, reason="malformed", detail="the NTLM scheme carries bare NTLM messages alone")
+        detail = "a later leg came without its first one"
+        return Refuse(status=401, reason="no-handshake", detail=detail, retry=not is_ntlm)
+    if scheme == "ntlm" and not token.startswith(ntlm.SIGNATURE):
+        detail = "the NTLM scheme carries bare NTLM messages alone"
+        return Refuse(status=401, reason="malformed", detail=detail, retry=False)
     if event is Event.OPENING:
-        return Step(handshake=Handshake(state=state, legs=1, begun=now, scheme=scheme), token=token)
+        return Step(handshake=Handshake(state=state, legs=1, begun=now, scheme=scheme, is_ntlm=is_ntlm), token=token)
     if pending.legs >= max_legs:
-        return Refuse(status=401, reason="too-many-legs", detail=f"more than {max_legs} legs")
-    return Step(handshake=replace(pending, state=state, legs=pending.legs + 1), token=token)
+        return Refuse(status=401, reason="too-many-legs", detail=f"more than {max_legs} legs", retry=not is_ntlm)
+    return Step(handshake=replace(pending, state=state, legs=pending.legs + 1, is_ntlm=is_ntlm), token=token)
 
 
 def conclude(
@@ -213,8 +220,7 @@ def conclude(
     """
     if isinstance(outcome, AcceptError):
         handshake.after(Event.ERROR)
-        # whoever has nothing but NTLM to offer would be asked for a password again and again
-        retry = outcome.mechanism != "ntlm"
+        retry = outcome.mechanism != "ntlm" and handshake.scheme != "ntlm"
         return Refuse(status=_status_of(outcome), reason=outcome.reason, detail=outcome.detail, retry=retry)
     if outcome.identity is None:
         return _continue(handshake, outcome, can_continue)
@@ -226,7 +232,7 @@ def admit(identity: Identity, rules: Rules, token: bytes | None = None, scheme: 
     """Let a proven identity in under the name that the policy gives it, or say why not; ``token`` is our own proof."""
     if rules.is_unproven(identity):
         detail = f"{identity.principal!r} didn't prove the TLS channel that Policy(channel_binding=…) requires"
-        return Refuse(status=401, reason="not-bound", detail=detail)
+        return Refuse(status=401, reason="not-bound", detail=detail, retry=identity.mechanism != "ntlm")
     if refused := rules.refusal(identity):
         return Refuse(status=403, reason=refused[0], detail=refused[1], token=token, scheme=scheme)
     try:
@@ -242,6 +248,7 @@ def _continue(handshake: Handshake, outcome: AcceptResult, can_continue: bool) -
             status=401,
             reason="needs-connection",
             detail="the handshake takes more than one leg, and this server or protocol gives connections no identity",
+            retry=not handshake.is_ntlm,
         )
     half_open = replace(handshake, state=state, context=outcome.context)
     return Challenge(token=outcome.token, handshake=half_open, scheme=handshake.scheme)

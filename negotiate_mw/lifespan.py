@@ -37,6 +37,8 @@ async def run_lifespan(
         return unread.pop() if unread else await receive()
 
     async def sending(message: Message) -> None:
+        if not message["type"].startswith("lifespan."):
+            return  # an app that answers whatever it is asked, and doesn't know of this
         sent.add(message["type"])
         if message["type"] == "lifespan.startup.failed" or message["type"].startswith("lifespan.shutdown."):
             await stop()

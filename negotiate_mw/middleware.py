@@ -122,7 +122,7 @@ class NegotiateMiddleware:
         self._trusted = frozenset(self._policy.trusted_origins)
         self._tls_needed = self._policy.require_tls and not self._policy.tls_terminated_by_proxy
         self._store = ContextStore(self._limits.half_open, self._limits.handshake_seconds, self._discard)
-        self._sweeping = False
+        self._sweeping_on: asyncio.AbstractEventLoop | None = None
         self._realms: frozenset[str] | None = None
         self._domains: frozenset[str] | None = None
         self._rules: Rules | None = None
@@ -207,7 +207,8 @@ class NegotiateMiddleware:
             self._discard(pending)
         outcome: AcceptResult | AcceptError
         try:
-            outcome = await self._acceptor.accept(step.handshake.context, step.token, bindings=bindings)
+            host = http.host(scope["headers"]) if self._acceptor.asks_host else None
+            outcome = await self._acceptor.accept(step.handshake.context, step.token, bindings=bindings, host=host)
         except AcceptError as error:
             outcome = error
             if error.status is SecStatus.BAD_BINDINGS:
@@ -309,14 +310,15 @@ class NegotiateMiddleware:
 
     def _sweep(self) -> None:
         """Have the store swept once its oldest entry is too old, and so on until it is empty."""
-        if not self._sweeping:
+        if self._sweeping_on is not asyncio.get_running_loop():
             self._sweep_again()
 
     def _sweep_again(self) -> None:
         seconds = self._store.expire(time.monotonic())
-        self._sweeping = seconds is not None
+        loop = asyncio.get_running_loop()
+        self._sweeping_on = None if seconds is None else loop
         if seconds is not None:
-            asyncio.get_running_loop().call_later(seconds + _SWEEP_SLACK, self._sweep_again)
+            loop.call_later(seconds + _SWEEP_SLACK, self._sweep_again)
 
 
 def _user_and_credentials(identity: Identity | None) -> tuple[Identity | Anonymous, AuthCredentials]:

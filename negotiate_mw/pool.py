@@ -8,6 +8,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -27,7 +28,8 @@ class _Job(Generic[T]):
         self._abandoned = abandoned
         self._loop = loop
 
-    def run(self) -> None:
+    def run(self) -> Callable[[], None]:
+        """Run the call, in the thread; what is returned tells the loop of its outcome."""
         value: Any = None
         problem: BaseException | None = None
         if not self.future.cancelled():  # given up while it waited for a thread
@@ -36,6 +38,9 @@ class _Job(Generic[T]):
             except BaseException as error:  # noqa: BLE001 - handed to whoever waits, as concurrent.futures does
                 # a future doesn't take StopIteration, and whoever waits would wait for ever
                 problem = RuntimeError("a step raised StopIteration") if isinstance(error, StopIteration) else error
+        return partial(self._tell, value, problem)
+
+    def _tell(self, value: Any, problem: BaseException | None) -> None:
         try:
             self._loop.call_soon_threadsafe(self._deliver, value, problem)
         except RuntimeError:  # the loop has ended, and its tasks with it
@@ -115,7 +120,8 @@ class StepPool:
 
     def _work(self, jobs: "SimpleQueue[_Job[object] | None]") -> None:
         while (job := jobs.get()) is not None:
-            job.run()
+            tell = job.run()
             with self._lock:
-                self.load -= 1
-            del job
+                self.load -= 1  # first, so that whoever hears of the outcome finds the place free
+            tell()
+            del job, tell

@@ -8,7 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "negotiate_mw"
 ORDER = [
     "status", "errors", "wire", "ntlm_users", "identity", "refusal", "telemetry", "policy", "handshake", "backends",
-    "pool", "accept", "connection", "contexts", "bindings", "origin", "exempt", "lifespan", "respond", "middleware", "servers",
+    "pool", "accept", "connection", "contexts", "bindings", "origin", "exempt", "lifespan", "respond", "middleware",
+    "servers",
     "testing", "cli",
 ]  # fmt: skip
 LIBRARIES = {

@@ -11,9 +11,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import requests
+from requests_ntlm import HttpNtlmAuth
 
 from negotiate_mw.testing import KerberosRealm
 
@@ -39,6 +42,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@contextmanager
 def run_server(command: str, folder: Path, env: dict[str, str], port: int) -> Iterator[None]:
     server = subprocess.Popen(["bash", "-c", command], cwd=folder, env=env)
     try:
@@ -101,7 +105,7 @@ def test_the_ten_lines_log_alice_in(folder: Path, kerberos_realm: KerberosRealm)
     port = free_port()
     env = environ(kerberos_realm)
 
-    for _ in run_server(BLOCKS["run"].replace("uvicorn", "exec uvicorn").replace("8000", str(port)), folder, env, port):
+    with run_server(BLOCKS["run"].replace("uvicorn", "exec uvicorn").replace("8000", str(port)), folder, env, port):
         answer = subprocess.run(
             ["bash", "-c", BLOCKS["curl"].replace("8000", str(port))],
             check=True,
@@ -117,7 +121,7 @@ def test_the_development_acceptor_logs_a_local_request_in_without_a_ticket(folde
     port = free_port()
     env = {**os.environ, "NEGOTIATE_MW_DEV": "1"}
 
-    for _ in run_server(f"exec {BIN}/uvicorn dev:app --port {port}", folder, env, port):
+    with run_server(f"exec {BIN}/uvicorn dev:app --port {port}", folder, env, port):
         with urllib.request.urlopen(f"http://localhost:{port}/", timeout=5) as answer:
             body = json.load(answer)
 
@@ -127,12 +131,39 @@ def test_the_development_acceptor_logs_a_local_request_in_without_a_ticket(folde
 def test_the_policy_block_starts(folder: Path, kerberos_realm: KerberosRealm) -> None:
     port = free_port()
 
-    for _ in run_server(f"exec uvicorn policy:app --port {port}", folder, environ(kerberos_realm), port):
+    with run_server(f"exec uvicorn policy:app --port {port}", folder, environ(kerberos_realm), port):
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5)
 
     assert refused.value.code == 401  # loopback is excepted from require_tls
     refused.value.close()
+
+
+def test_the_ntlm_block_starts_over_tls_and_lets_a_bound_log_in_in(folder: Path, kerberos_realm: KerberosRealm) -> None:
+    port = free_port()
+    env = environ(kerberos_realm)
+    users = folder / "users.txt"
+    users.touch(0o600)
+    hashed = [BIN / "negotiate-mw", "ntlm-hash", "CORP", "bob", "-"]
+    users.write_text(subprocess.run(hashed, input="secret\n", check=True, capture_output=True, text=True).stdout)
+    certificate = ["openssl", "req", "-x509", "-nodes", "-newkey", "rsa:2048", "-subj", "/CN=localhost", "-days", "2"]
+    certificate += ["-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run(
+        [*certificate, "-keyout", "key.pem", "-out", "cert.pem"], cwd=folder, check=True, capture_output=True
+    )
+    (folder / "serve.py").write_text(
+        "from ntlm import app\nfrom starlette.responses import PlainTextResponse\n"
+        "app.add_route('/', lambda request: PlainTextResponse(request.user.principal))\n"
+    )
+
+    tls = "--ssl-certfile cert.pem --ssl-keyfile key.pem"
+    with run_server(f"exec uvicorn serve:app --port {port} {tls}", folder, env, port):
+        with requests.Session() as session:
+            session.trust_env, session.verify = False, str(folder / "cert.pem")
+            session.auth = HttpNtlmAuth("CORP\\bob", "secret")
+            principal = session.get(f"https://localhost:{port}/").text
+
+    assert principal == "CORP\\bob"
 
 
 def test_the_demo_block_names_the_two_commands_and_the_demo_logs_in() -> None:
@@ -148,11 +179,13 @@ def test_the_refusal_in_the_readme_is_what_a_client_gets(folder: Path, kerberos_
     port = free_port()
     shown = README.partition("```text\nHTTP/1.1 401")[2].partition("```")[0]
 
-    for _ in run_server(
-        f"KRB5_KTNAME=http.keytab exec uvicorn app:app --port {port}", folder, environ(kerberos_realm), port
+    with (
+        run_server(
+            f"KRB5_KTNAME=http.keytab exec uvicorn app:app --port {port}", folder, environ(kerberos_realm), port
+        ),
+        pytest.raises(urllib.error.HTTPError) as refused,
     ):
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(f"http://localhost:{port}/", timeout=5)
+        urllib.request.urlopen(f"http://localhost:{port}/", timeout=5)
 
     headers, body = refused.value.headers, refused.value.read().decode()
     assert f"www-authenticate: {headers['www-authenticate']}\n" in shown

@@ -18,15 +18,17 @@ class Context:
         handle: the library's own context; None before the first step and after deletion.
         lock: held while a step runs, until it has really ended.
         open: a further leg may come.
+        host: the host that the leg under way asks for, where the acceptor's name depends on it.
     """
 
-    __slots__ = ("__weakref__", "backend", "handle", "lock", "open")
+    __slots__ = ("__weakref__", "backend", "handle", "host", "lock", "open")
 
     def __init__(self, backend: "Backend") -> None:
         self.backend = backend
         self.handle: Any = None
         self.lock = Lock()
         self.open = True
+        self.host: str | None = None
 
     def __repr__(self) -> str:
         return f"<Context {'open' if self.open else 'ended'} at {id(self):#x}>"

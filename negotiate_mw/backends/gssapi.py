@@ -79,6 +79,7 @@ class GssapiBackend:
     Args:
         service: first component of our names, ``"HTTP"``.
         hosts: hosts whose names we answer to; empty: any host that the keytab has a key for.
+        of_request: of these, only to the one that the request asks for.
         keytab: the file with our keys; None: ``KRB5_KTNAME``, else ``/etc/krb5.keytab``.
         rcache: see ``ReplayFile``.
     """
@@ -88,11 +89,13 @@ class GssapiBackend:
         *,
         service: str,
         hosts: Sequence[str],
+        of_request: bool = False,
         keytab: str | os.PathLike[str] | None,
         rcache: str | os.PathLike[str] | None,
     ) -> None:
         self._service = service
         self._hosts = frozenset(f"{service}/{host}".encode() for host in hosts)
+        self._of_request = of_request
         self._keytab = Keytab(keytab, service)
         self._replay_file = ReplayFile(rcache)
         self._credential: Any = None
@@ -157,7 +160,7 @@ class GssapiBackend:
         if done.mech != _KRB5:
             raise AcceptError(SecStatus.LOGON_DENIED, "mechanism-not-allowed", detail="the context isn't Kerberos")
         if self._hosts:
-            self._check_target(done.context)
+            self._check_target(done.context, context.host)
         # an empty name, or one that isn't UTF-8, is nobody's
         name = raw.display_name(done.initiator_name, False).name.decode("utf-8", "replace")
         account = account_of(name, _upn_dns_info(done.initiator_name))
@@ -184,13 +187,16 @@ class GssapiBackend:
             ),
         )
 
-    def _check_target(self, handle: Any) -> None:
+    def _check_target(self, handle: Any, host: str | None) -> None:
         """krb5.conf's ``ignore_acceptor_hostname`` would undo the host part of our name; this doesn't let it."""
         target: Any = raw.inquire_context(handle, target_name=True).target_name
         name = raw.display_name(target, False).name.rpartition(b"@")[0]
+        detail = f"the ticket is for {name.decode(errors='replace')!r}"
         if name not in self._hosts:
-            detail = f"the ticket is for {name.decode(errors='replace')!r}"
             raise AcceptError(SecStatus.WRONG_PRINCIPAL, "wrong-principal", detail=detail)
+        if self._of_request and name.decode().partition("/")[2].lower() != host:
+            detail += f", the request asks for {host!r}; a proxy has to hand on the Host header as it came"
+            raise AcceptError(SecStatus.WRONG_PRINCIPAL, "wrong-host", detail=detail)
 
     def _only_host(self) -> str:
         (name,) = self._hosts

@@ -7,10 +7,10 @@ else uvicorn's own: the same code, deprecated but needing nothing more.
 """
 
 import warnings
-from typing import Any, ClassVar
+from typing import Any
 
 try:
-    from uvicorn_worker import UvicornWorker  # type: ignore[import-not-found, unused-ignore]
+    from uvicorn_worker import UvicornWorker
 except ImportError:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -20,7 +20,7 @@ except ImportError:
 class Worker(UvicornWorker):  # type: ignore[misc, unused-ignore]
     """``-k negotiate_mw.servers.gunicorn.Worker``"""
 
-    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
+    CONFIG_KWARGS: dict[str, Any] = {  # noqa: RUF012 - an instance's, as uvicorn declares it
         **UvicornWorker.CONFIG_KWARGS,
         "http": "negotiate_mw.servers.uvicorn:Auto",
     }

@@ -45,6 +45,7 @@ class DevAcceptor:
         self.limits = Limits()
         self.realms = frozenset({realm})
         self.mechanisms = frozenset({"kerberos"})
+        self.asks_host = False
         self.ntlm_domains: frozenset[str] | None = None
         self.acquired = False
         self.presumed: Identity | None = Identity(
@@ -73,7 +74,9 @@ class DevAcceptor:
         """Nothing to give back."""
         self.acquired = False
 
-    async def accept(self, context: object, token: bytes, *, bindings: bytes | None = None) -> AcceptResult:
+    async def accept(
+        self, context: object, token: bytes, *, bindings: bytes | None = None, host: str | None = None
+    ) -> AcceptResult:
         """Refuse: whoever sends a token wants it checked, and nothing here can."""
         raise AcceptError(SecStatus.LOGON_DENIED, "dev-acceptor", detail="DevAcceptor can't check tokens")
 

@@ -45,6 +45,7 @@ class ScriptedAcceptor:
     presumed: Identity | None = None
     ntlm_domains: frozenset[str] | None = None
     mechanisms = frozenset({"kerberos"})
+    asks_host = False
 
     def __init__(
         self,
@@ -68,7 +69,9 @@ class ScriptedAcceptor:
         """Be closed."""
         self.acquired = False
 
-    async def accept(self, context: object, token: bytes, *, bindings: bytes | None = None) -> AcceptResult:
+    async def accept(
+        self, context: object, token: bytes, *, bindings: bytes | None = None, host: str | None = None
+    ) -> AcceptResult:
         """What the script says of ``token``."""
         if context is None:
             context = object()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from .errors import HeaderError
 
-__all__ = ["DEFAULT_MAX_BYTES", "DEFAULT_SCHEMES", "Credentials", "HeaderError", "parse"]
+__all__ = ["DEFAULT_MAX_BYTES", "DEFAULT_SCHEMES", "Credentials", "HeaderError", "host", "parse"]
 
 DEFAULT_SCHEMES = frozenset({b"negotiate"})
 
@@ -20,6 +20,8 @@ DEFAULT_MAX_BYTES = 65_536
 
 # RFC 9110 5.6.2
 _TCHARS = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+# RFC 9110 7.2: uri-host [ ":" port ]
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@/?#, ]+)(?::[0-9]*)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,3 +79,13 @@ def parse(
     if not token or binascii.b2a_base64(token, newline=False) != token68:
         raise HeaderError("not-token68", f"{len(token68)} characters that are not canonical base64")
     return Credentials(scheme=scheme.decode("latin-1"), token=token)
+
+
+def host(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The host that a request asks for, in small letters and without its port; None if that isn't one and clear.
+
+    host([(b"host", b"WWW.corp.example:8443")])  # "www.corp.example"
+    """
+    values = [value for name, value in headers if name == b"host"]
+    found = _HOST.fullmatch(values[0]) if len(values) == 1 else None
+    return found[1].decode("latin-1").lower() if found else None

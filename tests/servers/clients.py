@@ -8,10 +8,12 @@ import ssl
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Protocol
 
 import gssapi
+import spnego
 
 from negotiate_mw.testing import KerberosRealm
 from negotiate_mw.wire import der
@@ -19,6 +21,7 @@ from negotiate_mw.wire.spnego import KRB5, SPNEGO
 from tests.integration.tokens import neg_token_init, neg_token_resp
 
 SERVICE = "HTTP/localhost"
+NTLM_DOMAIN, NTLM_PASSWORD = "CORP", "secret"
 
 
 class Client(Protocol):
@@ -35,6 +38,7 @@ class User:
     """
 
     def __init__(self, realm: KerberosRealm, ccache: Path, name: str) -> None:
+        self.name = name
         self.principal = f"{name}@{realm.name}"
         realm.initiator(SERVICE, ccache)  # puts the service's ticket into the cache
         krb5 = _oid(KRB5)
@@ -66,6 +70,18 @@ class ListFirst:
         return neg_token_init([KRB5]) if token is None else neg_token_resp(self._kerberos.step())
 
 
+class Ntlm:
+    """pyspnego's NTLM, bare, with the password that everybody has here."""
+
+    def __init__(self, user: User) -> None:
+        self._context = spnego.client(
+            f"{NTLM_DOMAIN}\\{user.name}", NTLM_PASSWORD, protocol="ntlm", options=spnego.NegotiateOptions.use_ntlm
+        )
+
+    def step(self, token: bytes | None = None) -> bytes | None:
+        return self._context.step(token)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mechanism:
     """A way to log in.
@@ -74,18 +90,29 @@ class Mechanism:
         title: what the documentation calls it.
         legs: how many requests it takes, on one connection.
         begin: a new handshake of a user.
+        target: the page that takes it.
+        principal: who the app has to take a user for.
     """
 
     title: str
     legs: int
     begin: Callable[[User], Client]
+    target: str = "/"
+    principal: Callable[[User], str] = attrgetter("principal")
 
 
 MECHANISMS = (
     Mechanism(title="Kerberos, one leg", legs=1, begin=lambda user: user.begin(SPNEGO)),
     Mechanism(title="SPNEGO, two legs", legs=2, begin=ListFirst),
+    Mechanism(
+        title="NTLM, two legs",
+        legs=2,
+        begin=Ntlm,
+        target="/ntlm",
+        principal=lambda user: f"{NTLM_DOMAIN}\\{user.name}",
+    ),
 )
-ONE_LEG, TWO_LEGS = MECHANISMS[:2]
+ONE_LEG, TWO_LEGS, NTLM = MECHANISMS
 
 
 def _oid(dotted: str) -> gssapi.OID:
@@ -135,22 +162,24 @@ class Line:
         await self._writer.wait_closed()
 
 
-async def log_in(client: Client, line: Line) -> Reply:
+async def log_in(client: Client, line: Line, target: str = "/") -> Reply:
     """Go through a whole handshake; the last answer."""
-    reply = await line.get(client.step() or b"")
+    reply = await line.get(client.step() or b"", target)
     while reply.status == 401 and reply.token is not None:
-        reply = await line.get(client.step(reply.token) or b"")
+        reply = await line.get(client.step(reply.token) or b"", target)
     return reply
 
 
-async def all_at_once(jobs: Iterable[tuple[User, Client]], lines: list[Line]) -> list[tuple[User, Reply]]:
+async def all_at_once(
+    jobs: Iterable[tuple[User, Client]], lines: list[Line], target: str = "/"
+) -> list[tuple[User, Reply]]:
     """Every handshake, as the lines get free; who it was for, and the last answer."""
     waiting = iter(jobs)
     done: list[tuple[User, Reply]] = []
 
     async def work(line: Line) -> None:
         for user, client in waiting:
-            done.append((user, await log_in(client, line)))
+            done.append((user, await log_in(client, line, target)))
 
     await asyncio.gather(*map(work, lines))
     return done

@@ -7,13 +7,17 @@ import pytest
 
 from negotiate_mw.testing import KerberosRealm
 
-from .clients import User
+from .clients import NTLM_DOMAIN, NTLM_PASSWORD, User
 
 
 @pytest.fixture(scope="session")
-def service_env(kerberos_realm: KerberosRealm) -> dict[str, str]:
-    """The environment of a server with the keys of HTTP/localhost."""
-    return {**kerberos_realm.environ(), "KRB5_KTNAME": str(kerberos_realm.keytab("HTTP/localhost"))}
+def service_env(kerberos_realm: KerberosRealm, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a server with the keys of HTTP/localhost, and a file of NTLM users."""
+    users = tmp_path_factory.mktemp("ntlm") / "users"
+    users.touch(0o600)
+    users.write_text("".join(f"{NTLM_DOMAIN}:{name}:{NTLM_PASSWORD}\n" for name in ("alice", "bob")))
+    keytab = kerberos_realm.keytab("HTTP/localhost")
+    return {**kerberos_realm.environ(), "KRB5_KTNAME": str(keytab), "TEST_NTLM_USERS": str(users)}
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from negotiate_mw.wire.spnego import KRB5
 from tests.integration.apps import bare
 from tests.integration.tokens import neg_token_init
 
-from .telling import telling
+from .telling import telling, with_ntlm
 
 acceptor = Acceptor(offload="always")
 
@@ -22,4 +22,4 @@ async def _begin_a_handshake() -> None:
 
 
 asyncio.run(_begin_a_handshake())
-app = telling(NegotiateMiddleware(bare, acceptor=acceptor))
+app = telling(with_ntlm(NegotiateMiddleware(bare, acceptor=acceptor)))

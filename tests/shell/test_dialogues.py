@@ -245,9 +245,9 @@ async def test_a_connection_that_closes_during_a_leg_leaves_nothing() -> None:
     client = world.client()
     accept = world.acceptor.accept
 
-    async def closing(context: object, token: bytes) -> Any:
+    async def closing(context: object, token: bytes, **options: Any) -> Any:
         client.close()
-        return await accept(context, token)
+        return await accept(context, token, **options)
 
     world.acceptor.accept = closing  # type: ignore[method-assign]
 
@@ -343,7 +343,7 @@ async def test_a_cancelled_leg_leaves_nothing() -> None:
     accept = world.acceptor.accept
     await client.get(b"ClientBlob1")
 
-    async def slow(context: object, token: bytes) -> Any:
+    async def slow(context: object, token: bytes, **options: Any) -> Any:
         try:
             await asyncio.sleep(10)
         except asyncio.CancelledError:
