@@ -367,7 +367,7 @@ def _finish(context: Context, result: AcceptResult, required: ContextFlag) -> Ac
         _end(context)
         raise AcceptError(SecStatus.INVALID_HANDLE, "context-deleted", detail="deleted while its step ran")
     if result.status is SecStatus.OK:
-        if missing := required & ~result.attributes:
+        if required and (missing := required & ~result.attributes):
             _end(context)
             raise AcceptError(SecStatus.UNSUPPORTED_FUNCTION, "flags-missing", detail=f"the context lacks {missing!r}")
         context.open = False  # a finished context takes no further leg

@@ -5,7 +5,7 @@ or file. Values come in, a decision goes out, and an illegal event raises and ch
 """
 
 from dataclasses import dataclass, replace
-from enum import Enum
+from enum import StrEnum
 
 from negotiate_mw.errors import AcceptError
 from negotiate_mw.identity import AcceptResult, Identity
@@ -14,7 +14,7 @@ from negotiate_mw.status import SecStatus
 from negotiate_mw.wire import ntlm
 
 
-class State(Enum):
+class State(StrEnum):
     """Where one handshake stands."""
 
     IDLE = "idle"  # nothing is known of this client
@@ -24,7 +24,7 @@ class State(Enum):
     FAILED = "failed"
 
 
-class Event(Enum):
+class Event(StrEnum):
     """What happens to it."""
 
     NOTHING = "request without a token"
@@ -70,7 +70,6 @@ class Handshake:
         legs: tokens received so far.
         begun: when the first came, in seconds of the caller's clock.
         scheme: the HTTP scheme that its tokens come under: "negotiate" or "ntlm".
-        is_ntlm: the last token carried an NTLM message, in whatever wrapping.
     """
 
     state: State = State.IDLE
@@ -78,7 +77,6 @@ class Handshake:
     legs: int = 0
     begun: float = 0.0
     scheme: str = "negotiate"
-    is_ntlm: bool = False
 
     def after(self, event: Event) -> State:
         """The state that ``event`` leads to.
@@ -190,18 +188,18 @@ def decide(
         if remembered is not None:
             return Pass(identity=remembered)
         return Challenge() if required else Pass()
-    is_ntlm = scheme == "ntlm" or ntlm.SIGNATURE in token
     if state is State.FAILED or (event is Event.CONTINUATION and scheme != pending.scheme):
         detail = "a later leg came without its first one"
-        return Refuse(status=401, reason="no-handshake", detail=detail, retry=not is_ntlm)
+        return Refuse(status=401, reason="no-handshake", detail=detail, retry=not _is_ntlm(token))
     if scheme == "ntlm" and not token.startswith(ntlm.SIGNATURE):
         detail = "the NTLM scheme carries bare NTLM messages alone"
         return Refuse(status=401, reason="malformed", detail=detail, retry=False)
     if event is Event.OPENING:
-        return Step(handshake=Handshake(state=state, legs=1, begun=now, scheme=scheme, is_ntlm=is_ntlm), token=token)
+        return Step(handshake=Handshake(state=state, legs=1, begun=now, scheme=scheme), token=token)
     if pending.legs >= max_legs:
-        return Refuse(status=401, reason="too-many-legs", detail=f"more than {max_legs} legs", retry=not is_ntlm)
-    return Step(handshake=replace(pending, state=state, legs=pending.legs + 1, is_ntlm=is_ntlm), token=token)
+        detail = f"more than {max_legs} legs"
+        return Refuse(status=401, reason="too-many-legs", detail=detail, retry=not _is_ntlm(token))
+    return Step(handshake=replace(pending, state=state, legs=pending.legs + 1), token=token)
 
 
 def conclude(
@@ -220,7 +218,7 @@ def conclude(
     """
     if isinstance(outcome, AcceptError):
         handshake.after(Event.ERROR)
-        retry = outcome.mechanism != "ntlm" and handshake.scheme != "ntlm"
+        retry = "ntlm" not in (outcome.mechanism, handshake.scheme)
         return Refuse(status=_status_of(outcome), reason=outcome.reason, detail=outcome.detail, retry=retry)
     if outcome.identity is None:
         return _continue(handshake, outcome, can_continue)
@@ -248,10 +246,15 @@ def _continue(handshake: Handshake, outcome: AcceptResult, can_continue: bool) -
             status=401,
             reason="needs-connection",
             detail="the handshake takes more than one leg, and this server or protocol gives connections no identity",
-            retry=not handshake.is_ntlm,
+            retry=not _is_ntlm(outcome.token or b""),
         )
     half_open = replace(handshake, state=state, context=outcome.context)
     return Challenge(token=outcome.token, handshake=half_open, scheme=handshake.scheme)
+
+
+def _is_ntlm(token: bytes) -> bool:
+    """True if it carries an NTLM message, in whatever wrapping; ciphertext has these eight bytes by a wild chance."""
+    return ntlm.SIGNATURE in token
 
 
 def _status_of(error: AcceptError) -> int:

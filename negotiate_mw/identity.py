@@ -6,6 +6,7 @@ Directory ticket is never believed before it was held against the account in the
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from negotiate_mw.errors import AcceptError
 from negotiate_mw.status import NO_FLAGS, ContextFlag, SecStatus
@@ -22,7 +23,8 @@ class Identity:
     Attributes:
         principal: the full name, ``"alice@EXAMPLE.COM"`` or ``"CORP\\alice"``; with a PAC, the account's own name.
         account_id: what to authorise, cache and revoke by: the SID where it is known, else the principal.
-        username: the name for people and logs, by ``Policy.username``.
+        username: the name for people and logs, by ``Policy.username``; an ``Acceptor`` alone leaves the realm off only
+            where it is the one realm of its keytab.
         realm: the Kerberos realm or NTLM domain that vouches for the user.
         mechanism: ``"kerberos"`` or ``"ntlm"``.
         groups: the user's groups.
@@ -62,10 +64,9 @@ class Identity:
     @property
     def bare_name(self) -> str:
         """The name without its realm or domain; the whole principal where leaving that off would be ambiguous."""
-        name, at, realm = self.principal.rpartition("@")
-        if not at or realm != self.realm:  # CORP\\alice
+        if not self.principal.endswith(f"@{self.realm}"):  # CORP\\alice
             return self.principal.removeprefix(f"{self.realm}\\")
-        return self.principal if "\\" in name or "/" in name else name
+        return _bare(self.principal)
 
 
 class Anonymous:
@@ -114,8 +115,7 @@ class AcceptResult:
         return f"AcceptResult(status={self.status.name}, identity={self.identity!r})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(NamedTuple):
     """The account behind a Kerberos ticket's name."""
 
     principal: str
@@ -123,6 +123,15 @@ class Account:
     sid: str | None
     upn: str | None
     is_service: bool
+
+    @property
+    def bare_name(self) -> str:
+        return _bare(self.principal)
+
+
+def _bare(principal: str) -> str:
+    name = principal.rpartition("@")[0]
+    return principal if "\\" in name or "/" in name else name
 
 
 def parse_principal(text: str) -> tuple[tuple[str, ...], str]:

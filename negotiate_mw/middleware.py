@@ -27,7 +27,7 @@ from negotiate_mw.connection import (
 from negotiate_mw.contexts import ContextStore
 from negotiate_mw.errors import AcceptError, ConfigurationError
 from negotiate_mw.exempt import compile_exempt
-from negotiate_mw.handshake import Challenge, Handshake, Pass, Refuse, Step, admit, conclude, decide
+from negotiate_mw.handshake import IDLE, Challenge, Handshake, Pass, Refuse, Step, admit, conclude, decide
 from negotiate_mw.identity import AcceptResult, Anonymous, Identity
 from negotiate_mw.lifespan import run_lifespan
 from negotiate_mw.policy import Limits, Policy, Rules
@@ -176,15 +176,14 @@ class NegotiateMiddleware:
     async def _authenticate(self, scope: Scope, receive: Receive, send: Send) -> Decision:
         """One leg: from the request's token and its connection's half-open handshake to a decision."""
         now = time.monotonic()
-        connection = resolve(scope, receive, send)
-        pending = self._store.take(connection, now)
+        pending = self._store.take(resolve(scope, receive, send), now) if self._store else IDLE
         try:
             credentials = http.parse(scope["headers"], schemes=self._schemes, max_bytes=self._limits.token_bytes)
         except HeaderError as error:
             self._discard(pending)
             return Refuse(status=error.status_hint, reason=error.reason, detail=error.detail)
         try:
-            rules = await self._rules_in_force()
+            rules = self._rules_in_force() if self._acceptor.acquired else await self._acquire_late()
             bindings = self._end_point.of(tls_context(receive, send))
         except ConfigurationError as error:
             self._discard(pending)
@@ -213,19 +212,25 @@ class NegotiateMiddleware:
             outcome = error
             if error.status is SecStatus.BAD_BINDINGS:
                 self._end_point.doubt()
+        if isinstance(outcome, AcceptError):
+            return conclude(step.handshake, outcome, rules, can_continue=False)
+        if outcome.identity is not None:
+            self._acceptor.discard(outcome.context)
+            return conclude(step.handshake, outcome, rules, can_continue=False)
+        connection = resolve(scope, receive, send)
         can_continue = connection is not None and not connection.closed
         decision = conclude(step.handshake, outcome, rules, can_continue=can_continue)
         if isinstance(decision, Challenge) and decision.handshake is not None and connection is not None:
             self._store.put(connection, decision.handshake, now)
             self._sweep()
-        elif isinstance(outcome, AcceptResult):
+        else:
             self._acceptor.discard(outcome.context)
         return decision
 
     async def _second_opinion(self, outer: "_Outer") -> Decision:
         """What an outer middleware found, by our own policy: its token was used up, and would be a replay here."""
         try:
-            rules = await self._rules_in_force()
+            rules = self._rules_in_force() if self._acceptor.acquired else await self._acquire_late()
         except ConfigurationError as error:
             return Refuse(status=503, reason="not-acquired", detail=str(error))
         if outer.identity is None:
@@ -272,26 +277,26 @@ class NegotiateMiddleware:
             telemetry.app_failed("NegotiateMiddleware(challenge=…)", error)
             return True
 
-    async def _rules_in_force(self) -> Rules:
-        """The policy with the keytab's realms as they are now; acquires first, where the server ran no lifespan."""
-        if not self._acceptor.acquired:
-            await self._acquire_late()
+    def _rules_in_force(self) -> Rules:
+        """The policy with the keytab's realms as they are now."""
         realms, domains = self._acceptor.realms, self._acceptor.ntlm_domains
         if self._rules is None or realms is not self._realms or domains is not self._domains:
             self._rules = self._policy.rules(realms, domains)
             self._realms, self._domains = realms, domains
         return self._rules
 
-    async def _acquire_late(self) -> None:
+    async def _acquire_late(self) -> Rules:
+        """Acquire where the server ran no lifespan, or where that was over before the last request."""
         now = time.monotonic()
         if now < self._retry_at:
             raise ConfigurationError("the acceptor couldn't be acquired a moment ago; see the line before")
         self._retry_at = now + _RETRY_SECONDS
         await self._acceptor.acquire()
+        return self._rules_in_force()
 
     async def _start(self, receive: Receive) -> None:
         await self._acceptor.acquire()
-        await self._rules_in_force()
+        self._rules_in_force()
         self._end_point.start(lifespan_tls_context(receive))
         if "ntlm" in self._acceptor.mechanisms and self._policy.channel_binding.mode != "required":
             telemetry.warned(

@@ -187,8 +187,8 @@ class Rules:
             return "realm-not-allowed", f"{identity.principal!r} may not log in; to let it, Policy(realms={allowed!r})"
         if identity.is_service and not self.policy.services:
             return "service-not-allowed", f"{identity.principal!r} is no person; to let it, Policy(services=True)"
-        missing = self.policy.required_flags & ~identity.attributes
-        if missing:
+        required = self.policy.required_flags
+        if required and (missing := required & ~identity.attributes):
             return "flags-missing", f"the context of {identity.principal!r} lacks {missing!r}"
         return None
 

@@ -46,7 +46,10 @@ def with_identity_headers(send: Send, proof: bytes | None) -> Send:
             if proof is not None and message.get("status") != 401:
                 add(headers, b"www-authenticate", proof)
             add(headers, b"vary", b"Authorization, Cookie")
-            if not any(name.lower() == b"cache-control" for name, _ in headers):
+            for name, _ in headers:
+                if name.lower() == b"cache-control":
+                    break
+            else:
                 headers.append((b"cache-control", b"private"))
             message = {**message, "headers": headers}
         await send(message)

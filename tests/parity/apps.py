@@ -12,7 +12,7 @@ from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoin
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from negotiate_mw import Acceptor, ChannelBinding, NegotiateMiddleware, Policy
 
@@ -63,6 +63,22 @@ def breaks_on_negotiate(scope: Scope) -> bool:
     return not any(name == b"user-agent" and value.startswith(b"Old") for name, value in scope["headers"])
 
 
+def challenging_again(app: ASGIApp) -> ASGIApp:
+    """``app`` as it must not be: every 401 of it asks for NTLM."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            if message.get("status") == 401:
+                headers = message["headers"]
+                if not any(name == b"www-authenticate" for name, _ in headers):
+                    message = {**message, "headers": [*headers, (b"www-authenticate", b"NTLM")]}
+            await send(message)
+
+        await app(scope, receive, sending)
+
+    return serve
+
+
 acceptor = Acceptor(mechanisms=BOTH, ntlm_users=USERS)
 
 app = variants(
@@ -73,6 +89,7 @@ app = variants(
     hidden=BaseHTTPMiddleware(with_ntlm(), dispatch=_pass_on),  # nobody sees the server's own objects from in there
     challenge=with_ntlm(challenge=breaks_on_negotiate),
     once=with_ntlm(negotiate_once=True),
+    again=challenging_again(with_ntlm()),
 )
 
 

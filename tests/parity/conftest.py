@@ -9,6 +9,7 @@ import pytest
 from negotiate_mw.testing import KerberosRealm
 from tests.integration.serving import Server, serve
 
+from .chromium import chromium
 from .clients import USERS
 
 CONNECTIONS = ["h11", "httptools"]
@@ -54,6 +55,13 @@ def service_env(
 def alice(kerberos_realm: KerberosRealm) -> Path:
     """The credential cache of alice, who has no password here."""
     return kerberos_realm.kinit("alice")
+
+
+@pytest.fixture(scope="session")
+def ticketless_chromium(kerberos_realm: KerberosRealm) -> Iterator[str]:
+    """Where to reach the browser of somebody who has no ticket."""
+    with chromium(kerberos_realm.environ()) as url:
+        yield url
 
 
 @pytest.fixture(scope="session", params=CONNECTIONS)

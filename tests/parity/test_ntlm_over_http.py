@@ -109,16 +109,6 @@ def test_curl_logs_in_by_the_ntlm_scheme(server: Server, service_env: dict[str, 
     assert '"CORP\\\\bob"' in said
 
 
-def test_curl_that_is_told_to_choose_logs_in_by_ntlm(server: Server, c_library: dict[str, str]) -> None:
-    """Without a ticket, and with nothing but a password."""
-    env = {name: value for name, value in c_library.items() if name != "NTLM_USER_FILE"}
-
-    said = curl(server.url, "--anyauth", "-u", f"{BOB}:{PASSWORD}", env=env)
-
-    assert re.findall(r"^HTTP/1.1 (\d+)", said, re.M)[-1] == "200"
-    assert '"CORP\\\\bob"' in said
-
-
 def test_requests_ntlm_logs_in(server: Server) -> None:
     with requests.Session() as session:
         session.trust_env = False
