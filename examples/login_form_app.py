@@ -133,7 +133,9 @@ app = Starlette(
     ],
     middleware=[
         # on TLS, say https_only=True; without a key of your own, sessions end when the server does
-        Middleware(SessionMiddleware, secret_key=os.environ.get("SESSION_KEY") or secrets.token_hex(), max_age=8 * 3600),
+        Middleware(
+            SessionMiddleware, secret_key=os.environ.get("SESSION_KEY") or secrets.token_hex(), max_age=8 * 3600
+        ),
         Middleware(NegotiateMiddleware, exempt=is_the_apps_own, on_refused=refused),
     ],
 )

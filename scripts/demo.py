@@ -1,27 +1,32 @@
 """The demo: boots a throwaway realm and the example app, logs in to it with curl, and shows how a browser does.
 
-Law: whatever it starts it ends, by pid, and its files live in the realm's temporary directory.
+Without a KDC it makes a file of users instead, and the log-in is NTLM. Law: whatever it starts it ends, by pid, and its
+files live in a temporary directory that goes when it ends.
 """
 
 import argparse
 import json
 import os
+import secrets
 import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from negotiate_mw.testing import KerberosRealm, RealmError
+from negotiate_mw.testing import KerberosRealm, RealmError, RealmUnavailable
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+SCRIPTS = Path(__file__).resolve().parent
+EXAMPLES = SCRIPTS.parent / "examples"
 SPN = "HTTP/localhost"
+DOMAIN = "DEMO"
 START_SECONDS = 20.0
 
 BROWSE = """
@@ -36,16 +41,24 @@ which has in about:config, network.negotiate-auth.trusted-uris: localhost
 """
 
 
+BROWSE_NTLM = """
+To see it in a browser on this machine, open {url} and type
+
+  user      {user}
+  password  {password}
+"""
+
+
 @contextmanager
-def app_server(realm: KerberosRealm, keytab: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """The example app on uvicorn, and its URL; stopped at the end."""
+def app_server(app: str, env: Mapping[str, str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """An app on uvicorn, and its URL; stopped at the end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    app = ["uvicorn", "demo_app:app", "--app-dir", str(EXAMPLES), "--port", str(port), "--log-level", "warning"]
+    command = ["uvicorn", app, "--app-dir", str(EXAMPLES), "--port", str(port), "--log-level", "warning"]
     server = subprocess.Popen(
-        [sys.executable, "-m", *app],
-        env=realm.environ() | {"KRB5_KTNAME": str(keytab)},
+        [sys.executable, "-m", *command],
+        env=dict(env),
         stdin=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C is for us, who then end it in order
     )
@@ -69,15 +82,18 @@ def app_server(realm: KerberosRealm, keytab: Path) -> Iterator[tuple[str, subpro
             server.wait()
 
 
-def log_in(realm: KerberosRealm, url: str) -> str:
-    """What the app answers to curl with alice's ticket."""
-    command = ["curl", "--silent", "--show-error", "--fail", "--noproxy", "localhost", "--negotiate", "-u", ":", url]
-    done = subprocess.run(command, env=realm.environ(realm.kinit("alice")), capture_output=True, text=True, timeout=30)
+def log_in(url: str, scheme: str, user: str, env: Mapping[str, str]) -> str:
+    """What the app answers to a real client, which is shown first."""
+    print(f"  $ {shlex.join(['curl', scheme, '-u', user, url])}")
+    command = ["curl", "--silent", "--show-error", "--fail", "--noproxy", "localhost", scheme, "-u", user, url]
+    done = subprocess.run(command, env=dict(env), capture_output=True, text=True, timeout=30)
     if done.returncode != 0:
         features = subprocess.run(["curl", "--version"], capture_output=True, text=True).stdout
-        cure = "" if "GSS-API" in features else " (this curl is built without GSS-API)"
-        raise RealmError(shlex.join(command), done.stderr + done.stdout + cure)
-    return done.stdout
+        needed = {"--negotiate": "GSS-API", "--ntlm": "NTLM"}[scheme]
+        cure = "" if needed in features.split() else f" (this curl is built without {needed})"
+        raise RealmError(f"curl {scheme}", done.stderr + done.stdout + cure)
+    print(f"  {done.stdout}")
+    return str(json.loads(done.stdout)["principal"])
 
 
 def browsing(realm: KerberosRealm, password: str, url: str) -> str:
@@ -100,23 +116,50 @@ def browsing(realm: KerberosRealm, password: str, url: str) -> str:
     )
 
 
-def demo(*, once: bool) -> None:
-    with KerberosRealm() as realm:
+def kerberos_demo(*, once: bool) -> bool:
+    """False where there is no KDC to show it with."""
+    try:
+        realm = KerberosRealm().__enter__()
+    except RealmUnavailable as exc:
+        print(f"{exc}\nSo there is no KDC here; without one, NTLM with a file of users:", file=sys.stderr)
+        return False
+    with closing(realm):
         password = realm.add_user("alice")
         realm.add_service(SPN)
         print(f"A Kerberos realm {realm.name} is up, with the user alice and a key for {SPN}.")
-        with app_server(realm, realm.keytab(SPN)) as (url, server):
+        with app_server("demo_app:app", realm.environ() | {"KRB5_KTNAME": str(realm.keytab(SPN))}) as (url, server):
             print(f"examples/demo_app.py is up at {url}\n")
-            print(f"  $ curl --negotiate -u : {url}")
-            answer = log_in(realm, url)
-            print(f"  {answer}")
-            print(f"alice sent a ticket and no password; the app sees {json.loads(answer)['principal']}.")
-            if once:
-                return
-            print(browsing(realm, password, url))
-            print("Ctrl-C ends it all.", flush=True)
-            if server.wait():
-                raise RealmError("uvicorn", "ended by itself; what it said is above")
+            principal = log_in(url, "--negotiate", ":", realm.environ(realm.kinit("alice")))
+            print(f"alice sent a ticket and no password; the app sees {principal}.")
+            if not once:
+                print(browsing(realm, password, url))
+                stay(server)
+    return True
+
+
+def ntlm_demo(*, once: bool) -> None:
+    with tempfile.TemporaryDirectory(prefix="negotiate-mw-demo-") as directory:
+        users, password = Path(directory) / "users.txt", secrets.token_urlsafe(12)
+        users.touch(0o600)
+        make = [sys.executable, "-m", "negotiate_mw.cli", "ntlm-hash", DOMAIN, "alice", "-"]
+        users.write_bytes(subprocess.run(make, input=password.encode(), capture_output=True, check=True).stdout)
+        print(f"A file of NTLM users is there, with alice of {DOMAIN} (negotiate-mw ntlm-hash {DOMAIN} alice).")
+        env = {**os.environ, "NTLM_USERS": str(users), "PYTHONPATH": str(SCRIPTS)}
+        with app_server("demo_ntlm_app:app", env) as (url, server):
+            print(f"scripts/demo_ntlm_app.py is up at {url}\n")
+            user = f"{DOMAIN}\\alice"
+            principal = log_in(url, "--ntlm", f"{user}:{password}", os.environ)
+            print(f"alice proved that she knows her password, and didn't send it; the app sees {principal}.")
+            if not once:
+                print(BROWSE_NTLM.format(url=url, user=user, password=password))
+                stay(server)
+
+
+def stay(server: subprocess.Popen[bytes]) -> None:
+    """Until Ctrl-C."""
+    print("Ctrl-C ends it all.", flush=True)
+    if server.wait():
+        raise RealmError("uvicorn", "ended by itself; what it said is above")
 
 
 def end(signum: int, frame: FrameType | None) -> None:
@@ -126,11 +169,14 @@ def end(signum: int, frame: FrameType | None) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="scripts/demo", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--once", action="store_true", help="end after the request")
+    parser.add_argument("--ntlm", action="store_true", help="show NTLM with a file of users, without a KDC")
     arguments = parser.parse_args()
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, end)
     try:
-        demo(once=arguments.once)
+        if not arguments.ntlm and kerberos_demo(once=arguments.once):
+            sys.exit()
+        ntlm_demo(once=arguments.once)
     except KeyboardInterrupt:
         print()
     except RealmError as exc:

@@ -17,12 +17,17 @@ from tests.integration.tokens import NTLM_NEGOTIATE, neg_token_init
 
 HTTP = "HTTP/localhost"
 EXAMPLES = ROOT / "examples"
+TESTS = ROOT / "tests"
 
 
-def test_every_example_is_tested_here() -> None:
+def test_every_example_is_tested_somewhere() -> None:
     names = {path.stem for path in EXAMPLES.glob("*.py")}
+    tests = "".join(path.read_text() for path in TESTS.rglob("*.py"))
 
-    assert names == {"starlette_app", "fastapi_app", "plain_asgi_app", "demo_app", "tcp_stream"}
+    untested = {name for name in names if name not in tests}
+
+    assert names
+    assert not untested
 
 
 @pytest.fixture(scope="module", params=["starlette_app", "fastapi_app", "plain_asgi_app", "demo_app"])

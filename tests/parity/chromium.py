@@ -113,9 +113,7 @@ class Browser:
                 answer = {"response": "ProvideCredentials", "username": self._user, "password": self._password}
                 if not self._user or self.prompts >= MOST_PROMPTS:
                     answer = {"response": "CancelAuth"}
-                self._send(
-                    "Fetch.continueWithAuth", {"requestId": event["requestId"], "authChallengeResponse": answer}
-                )
+                self._send("Fetch.continueWithAuth", {"requestId": event["requestId"], "authChallengeResponse": answer})
             case "Network.responseReceived" if event["type"] == "Document":
                 self.statuses.append(event["response"]["status"])
             case "Page.loadEventFired":

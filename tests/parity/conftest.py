@@ -37,11 +37,12 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def service_env(
     kerberos_realm: KerberosRealm, certificates: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, str]:
-    """The environment of a server: two keys, a user file, and which certificates there are."""
+    """The environment of a server: keys of three names, a user file, and which certificates there are."""
     users = tmp_path_factory.mktemp("ntlm") / "users"
     users.touch(0o600)
     users.write_text(USERS)
-    keytab = kerberos_realm.keytab("HTTP/localhost", "HTTP/www.test.example")
+    kerberos_realm.add_service("HTTP/parity.test.example")
+    keytab = kerberos_realm.keytab("HTTP/localhost", "HTTP/www.test.example", "HTTP/parity.test.example")
     return {
         **kerberos_realm.environ(),
         "KRB5_KTNAME": str(keytab),

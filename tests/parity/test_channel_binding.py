@@ -54,9 +54,7 @@ def test_who_is_bound_to_nothing_stays_out_where_it_is_required(
 ) -> None:
     mark = tls_server.mark()
 
-    said = curl(
-        tls_server.url, "--ntlm", "-u", f"{BOB}:{PASSWORD}", "--cacert", str(certificates[0]), env=service_env
-    )
+    said = curl(tls_server.url, "--ntlm", "-u", f"{BOB}:{PASSWORD}", "--cacert", str(certificates[0]), env=service_env)
     answer = with_requests(tls_server, certificates, bound=False)
 
     assert isinstance(answer, requests.Response)
@@ -120,6 +118,6 @@ def test_required_binding_without_tls_stops_the_start_with_one_sentence(service_
     assert ended.value.code != 0
     (line,) = [line for line in ended.value.log.splitlines() if line.startswith("ERROR:    negotiate-mw: ")]
     assert "ChannelBinding.required() can't be honoured" in line
-    assert '--ssl-certfile' in line
+    assert "--ssl-certfile" in line
     assert 'ChannelBinding.required(certfile="proxy.pem")' in line
     assert "Traceback" not in ended.value.log

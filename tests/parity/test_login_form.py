@@ -174,9 +174,7 @@ def assert_accessible(browser: Browser) -> None:
     assert browser.run("getComputedStyle(document.body).display") == "grid"
 
 
-def test_a_browser_with_a_ticket_never_sees_the_form(
-    site: Server, kerberos_realm: KerberosRealm, alice: Path
-) -> None:
+def test_a_browser_with_a_ticket_never_sees_the_form(site: Server, kerberos_realm: KerberosRealm, alice: Path) -> None:
     with chromium(kerberos_realm.environ(alice)) as url, window(url, private=False) as browser:
         seen = browser.visit(site.url)
 

@@ -1,17 +1,23 @@
 """What an operator may say of challenges and of the names that we answer to."""
 
+import asyncio
 import re
+from base64 import b64encode
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from negotiate_mw import Acceptor, ConfigurationError
+from negotiate_mw import AcceptError, Acceptor, ConfigurationError
 from negotiate_mw.testing import KerberosRealm
+from negotiate_mw.wire.http import host
 from tests.integration.serving import Answer, Server, ServerEnded, Wire, get, serve
 
-from .clients import BOB, OFFERS, PASSWORD, ask, curl, log_in, ntlm
+from .clients import BOB, OFFERS, PASSWORD, curl, log_in, ntlm
 
-LOCALHOST, WWW = "HTTP/localhost", "HTTP/www.test.example"
+LOCALHOST, WWW, OTHER = "HTTP/localhost", "HTTP/www.test.example", "HTTP/parity.test.example"
 
 
 # challenge, negotiate_once
@@ -74,7 +80,7 @@ def test_negotiate_once_leaves_the_legs_of_one_log_in_alone(server: Server) -> N
 
 
 @pytest.fixture(scope="module", params=["h11", "httptools"])
-def names(request: pytest.FixtureRequest, service_env: dict[str, str]) -> "object":
+def names(request: pytest.FixtureRequest, service_env: dict[str, str]) -> Iterator[Server]:
     with serve("tests.parity.apps:names", "--http", request.param, env=service_env) as server:
         yield server
 
@@ -100,11 +106,13 @@ def asking(names: Server, kerberos_realm: KerberosRealm, alice: Path) -> Asking:
     ("target", "service", "status"),
     [
         ("/", LOCALHOST, 200),
-        ("/", WWW, 200),
+        ("/", OTHER, 200),
         ("/one", LOCALHOST, 200),
         ("/one", WWW, 401),
         ("/listed", LOCALHOST, 200),
         ("/listed", WWW, 200),
+        ("/listed", OTHER, 401),
+        ("/host", OTHER, 401),
         ("/unlisted", LOCALHOST, 200),
         ("/unlisted", WWW, 401),
     ],
@@ -112,7 +120,7 @@ def asking(names: Server, kerberos_realm: KerberosRealm, alice: Path) -> Asking:
 def test_a_ticket_is_taken_for_the_names_that_were_listed(
     asking: Asking, target: str, service: str, status: int
 ) -> None:
-    """The keytab has keys for both."""
+    """The keytab has keys for all of them."""
     host = service.removeprefix("HTTP/")
     mark = asking.server.mark()
 
@@ -122,6 +130,21 @@ def test_a_ticket_is_taken_for_the_names_that_were_listed(
     if status == 401:
         assert answer.challenges == ["Negotiate"]
         asking.server.until_logged("refused with 401: (wrong-principal|wrong-key|refused|no-key): ", mark=mark)
+
+
+def test_the_machines_configuration_does_not_widen_the_names(
+    service_env: dict[str, str], kerberos_realm: KerberosRealm, alice: Path, tmp_path: Path
+) -> None:
+    """``ignore_acceptor_hostname`` has the C library take a ticket for any key of the keytab."""
+    (tmp_path / "krb5.conf").write_text("[libdefaults]\nignore_acceptor_hostname = true\n")
+    env = service_env | {"KRB5_CONFIG": f"{tmp_path / 'krb5.conf'}:{service_env['KRB5_CONFIG']}"}
+
+    with serve("tests.parity.apps:names", env=env) as server:
+        ours = get(server, "/one", kerberos_realm.token(LOCALHOST, alice))
+        other = get(server, "/one", kerberos_realm.token(WWW, alice))
+        server.until_logged(f"refused with 401: wrong-principal: the ticket is for '{WWW}'")
+
+    assert (ours.status, other.status) == (200, 401)
 
 
 def test_a_listed_name_without_a_key_stops_the_start_with_one_sentence(service_env: dict[str, str]) -> None:
@@ -187,8 +210,6 @@ def test_a_host_that_is_not_listed_is_refused_though_ticket_and_host_agree(askin
 
 
 def test_several_hosts_or_none_are_refused(names: Server, kerberos_realm: KerberosRealm, alice: Path) -> None:
-    from base64 import b64encode
-
     for hosts in ([], ["localhost", "localhost"], ["localhost", "www.test.example"]):
         for version in ("1.0", "1.1"):
             token = b64encode(kerberos_realm.token(LOCALHOST, alice)).decode()
@@ -222,10 +243,6 @@ def test_the_form_needs_a_list_of_names(hostname: object) -> None:
 def test_outside_http_the_caller_says_which_host_was_asked_for(
     kerberos_realm: KerberosRealm, service_env: dict[str, str], alice: Path
 ) -> None:
-    import asyncio
-
-    from negotiate_mw import AcceptError
-
     acceptor = Acceptor(
         hostname=("{host}", "localhost"), keytab=service_env["KRB5_KTNAME"], rcache=service_env["KRB5RCACHEDIR"]
     )
@@ -242,3 +259,11 @@ def test_outside_http_the_caller_says_which_host_was_asked_for(
         return done
 
     assert asyncio.run(statuses()) == ["OK", "wrong-host", "wrong-host"]
+
+
+@given(st.lists(st.tuples(st.just(b"host"), st.binary(max_size=40))))
+@settings(derandomize=True, deadline=None, database=None)
+def test_any_host_header_is_a_name_in_small_letters_or_none(headers: list[tuple[bytes, bytes]]) -> None:
+    name = host(headers)
+
+    assert name is None or (name and name == name.lower() and (name.startswith("[") or ":" not in name))
