@@ -1,6 +1,6 @@
 """FastAPI: the identity as a dependency.
 
-    uvicorn fastapi_app:app
+uvicorn fastapi_app:app
 """
 
 from typing import Annotated

@@ -1,6 +1,6 @@
 """No framework: the identity is in the scope.
 
-    uvicorn plain_asgi_app:app
+uvicorn plain_asgi_app:app
 """
 
 import json

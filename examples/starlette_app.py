@@ -1,6 +1,6 @@
 """Starlette: public and protected routes, ``@requires`` and ``request.user``.
 
-    uvicorn starlette_app:app
+uvicorn starlette_app:app
 """
 
 from starlette.applications import Starlette

@@ -1,7 +1,7 @@
 """The acceptor without HTTP: a handshake over a plain TCP stream, each token behind its length in four bytes.
 
-    python tcp_stream.py serve 127.0.0.1 7000                   # with KRB5_KTNAME=FILE:svc.keytab
-    python tcp_stream.py connect 127.0.0.1 7000 HTTP@localhost  # with a ticket
+python tcp_stream.py serve 127.0.0.1 7000                   # with KRB5_KTNAME=FILE:svc.keytab
+python tcp_stream.py connect 127.0.0.1 7000 HTTP@localhost  # with a ticket
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """``examples/login_form_app.py``: a ticket is enough, and who has none gets in by the form."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -29,9 +29,9 @@ def site(service_env: dict[str, str]) -> Iterator[Server]:
         yield server
 
 
-def post(server: Server, target: str, headers: dict[str, str] | None = None, **fields: str) -> Answer:
+def post(server: Server, target: str, fields: Mapping[str, str], **headers: str) -> Answer:
     body = urlencode(fields).encode()
-    lines = {"Host": "localhost", "Content-Length": str(len(body)), **(headers or {})}
+    lines = {"Host": "localhost", "Content-Length": str(len(body)), **headers}
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     with Wire(server.port) as wire:
         wire.send(f"POST {target} HTTP/1.1\r\n{head}\r\n".encode() + body)
@@ -39,7 +39,7 @@ def post(server: Server, target: str, headers: dict[str, str] | None = None, **f
 
 
 def log_in(server: Server, **fields: str) -> Answer:
-    return post(server, "/login", name="guest", password=PASSWORD, **fields)
+    return post(server, "/login", {"name": "guest", "password": PASSWORD, **fields})
 
 
 def cookie_of(answer: Answer) -> str:
@@ -89,7 +89,7 @@ def test_the_right_password_leads_back_and_is_remembered(site: Server) -> None:
     "wrong", [{"password": "wrong"}, {"name": "alice"}, {"name": ""}, {"password": ""}, {"name": "guest:a guest's"}]
 )
 def test_a_wrong_password_shows_the_form_again(site: Server, wrong: dict[str, str]) -> None:
-    answer = post(site, "/login", **{"name": "guest", "password": PASSWORD, "next": "/a?b"} | wrong)
+    answer = post(site, "/login", {"name": "guest", "password": PASSWORD, "next": "/a?b"} | wrong)
 
     assert answer.status == 403
     assert "set-cookie" not in answer.headers
@@ -117,7 +117,7 @@ def test_a_forged_or_old_session_is_nobodys(site: Server) -> None:
 def test_who_logs_out_is_a_stranger_again(site: Server) -> None:
     cookie = cookie_of(log_in(site))
 
-    answer = post(site, "/logout", {"Cookie": cookie})
+    answer = post(site, "/logout", {}, Cookie=cookie)
 
     assert answer.status == 303
     assert "session=null" in answer.headers["set-cookie"]
@@ -128,7 +128,7 @@ def test_who_logs_out_is_a_stranger_again(site: Server) -> None:
 def test_a_page_of_another_origin_can_neither_log_in_nor_out(site: Server, target: str, place: str) -> None:
     headers = {"Cookie": cookie_of(log_in(site)), "Sec-Fetch-Site": place, "Origin": "https://evil.example"}
 
-    answer = post(site, target, headers, name="guest", password=PASSWORD)
+    answer = post(site, target, {"name": "guest", "password": PASSWORD}, **headers)
 
     assert answer.status == 403
     assert b"Reference: " in answer.body

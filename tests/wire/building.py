@@ -53,9 +53,7 @@ def sname(*components: bytes, name_type: bytes = b"\x03") -> bytes:
     return tlv(0xA2, tlv(0x30, integer(0xA0, name_type), tlv(0xA1, names)))
 
 
-def encrypted(
-    tag: int, *, enctype: bytes = b"\x12", kvno: bytes | None = b"\x01", cipher: bytes = b"cipher"
-) -> bytes:
+def encrypted(tag: int, *, enctype: bytes = b"\x12", kvno: bytes | None = b"\x01", cipher: bytes = b"cipher") -> bytes:
     version = b"" if kvno is None else integer(0xA1, kvno)
     return tlv(tag, tlv(0x30, integer(0xA0, enctype), version, octets(0xA2, cipher)))
 
@@ -122,11 +120,7 @@ def upn_dns_info(
 
 def bit_flips(data: bytes) -> list[bytes]:
     """Every version of `data` with one bit changed."""
-    return [
-        data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :]
-        for at in range(len(data))
-        for bit in range(8)
-    ]
+    return [data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :] for at in range(len(data)) for bit in range(8)]
 
 
 def length_edits(data: bytes) -> list[bytes]:

@@ -92,9 +92,7 @@ def test_two_authorization_headers_are_refused_whichever_they_are(values: tuple[
     assert (caught.value.status_hint, caught.value.reason) == (400, "duplicate-header")
 
 
-@pytest.mark.parametrize(
-    "value", [b"Negotiate YWJj ", b"Negotiate YWJj\t \t", b"Negotiate    YWJj", b"Negotiate YWI="]
-)
+@pytest.mark.parametrize("value", [b"Negotiate YWJj ", b"Negotiate YWJj\t \t", b"Negotiate    YWJj", b"Negotiate YWI="])
 def test_spaces_before_and_optional_whitespace_after_the_token_are_tolerated(value: bytes) -> None:
     credentials = parse(authorization(value))
 
@@ -217,9 +215,7 @@ def test_accepted_text_is_the_only_spelling_of_its_token(text: str) -> None:
 
 values = st.one_of(
     st.binary(max_size=60),
-    st.builds(
-        lambda head, tail: head + tail, st.sampled_from([b"Negotiate", b"Negotiate ", b"NTLM "]), st.binary()
-    ),
+    st.builds(lambda head, tail: head + tail, st.sampled_from([b"Negotiate", b"Negotiate ", b"NTLM "]), st.binary()),
 )
 
 

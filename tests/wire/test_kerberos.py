@@ -129,9 +129,7 @@ def test_enctype_and_name_type_may_be_negative(contents: bytes, enctype: int) ->
 
 
 def test_names_are_utf_8() -> None:
-    request = read_ap_req(
-        of_ticket(PVNO, tlv(0xA1, tlv(0x1B, "BÜRO".encode())), sname("größe".encode()), ENC_PART)
-    )
+    request = read_ap_req(of_ticket(PVNO, tlv(0xA1, tlv(0x1B, "BÜRO".encode())), sname("größe".encode()), ENC_PART))
 
     assert request.spn == "größe@BÜRO"
 
@@ -376,9 +374,7 @@ def test_kerberos_token_that_is_no_error_is_unexpected() -> None:
 
 
 def test_every_bit_flip_of_an_error_token_is_a_code_none_or_a_wire_error() -> None:
-    for changed in building.bit_flips(vectors.SPNEGO_KERBEROS_ERROR) + building.length_edits(
-        vectors.KERBEROS_ERROR
-    ):
+    for changed in building.bit_flips(vectors.SPNEGO_KERBEROS_ERROR) + building.length_edits(vectors.KERBEROS_ERROR):
         try:
             code = krb_error_code(changed)
         except WireError:

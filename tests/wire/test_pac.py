@@ -48,9 +48,7 @@ def test_buffer_of_an_older_domain_controller_has_no_account(flags: int) -> None
 
 
 @pytest.mark.parametrize(("flags", "constructed"), [(2, False), (3, True), (0xFFFFFFFF, True)])
-def test_first_flag_says_that_the_upn_was_made_up_and_unknown_flags_say_nothing(
-    flags: int, constructed: bool
-) -> None:
+def test_first_flag_says_that_the_upn_was_made_up_and_unknown_flags_say_nothing(flags: int, constructed: bool) -> None:
     info = read_upn_dns_info(upn_dns_info(UPN, DOMAIN, SAM, SID, flags=flags))
 
     assert info.upn_constructed is constructed
@@ -188,11 +186,7 @@ def test_bytes_that_are_not_one_sid_are_malformed(data: bytes) -> None:
 @PROPERTY
 @given(st.integers(0, 2**48 - 1), st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=15))
 def test_every_sid_is_printed_with_all_its_numbers(authority: int, parts: list[int]) -> None:
-    data = (
-        bytes([1, len(parts)])
-        + authority.to_bytes(6, "big")
-        + b"".join(n.to_bytes(4, "little") for n in parts)
-    )
+    data = bytes([1, len(parts)]) + authority.to_bytes(6, "big") + b"".join(n.to_bytes(4, "little") for n in parts)
 
     text = read_sid(data)
 

@@ -17,9 +17,7 @@ def test_reader_imports_only_its_siblings_and_pure_parts_of_the_standard_library
     tree = ast.parse(module.read_text(encoding="utf-8"))
 
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    imported |= {
-        str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level
-    }
+    imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level}
     levels = {node.level for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
 
     assert {name.partition(".")[0] for name in imported} <= ALLOWED <= sys.stdlib_module_names

@@ -82,9 +82,7 @@ def test_kerberos_from_curl_is_spnego_with_an_optimistic_token(token: bytes) -> 
 def test_bare_kerberos_token_is_its_own_mech_token() -> None:
     message = first(vectors.KERBEROS)
 
-    assert message == FirstToken(
-        wrapping=Wrapping.KERBEROS, mechanisms=(spnego.KRB5,), mech_token=vectors.KERBEROS
-    )
+    assert message == FirstToken(wrapping=Wrapping.KERBEROS, mechanisms=(spnego.KRB5,), mech_token=vectors.KERBEROS)
 
 
 def test_bare_kerberos_token_with_the_microsoft_oid_is_kerberos() -> None:
@@ -115,9 +113,7 @@ def test_bare_ntlm_messages_of_a_client_are_first_token_and_continuation() -> No
     opening = read(vectors.NTLM_NEGOTIATE)
     answer = read(vectors.NTLM_AUTHENTICATE)
 
-    assert opening == FirstToken(
-        wrapping=Wrapping.NTLM, mechanisms=(spnego.NTLM,), mech_token=vectors.NTLM_NEGOTIATE
-    )
+    assert opening == FirstToken(wrapping=Wrapping.NTLM, mechanisms=(spnego.NTLM,), mech_token=vectors.NTLM_NEGOTIATE)
     assert answer == Continuation(wrapping=Wrapping.NTLM, mech_token=vectors.NTLM_AUTHENTICATE)
 
 
@@ -139,9 +135,7 @@ def test_first_token_without_optimistic_token_has_none() -> None:
 def test_first_token_with_every_field_is_read() -> None:
     flags = tlv(0xA1, tlv(0x03, b"\x01\x02"))
 
-    message = first(
-        building.neg_token_init(mech_types(KRB5_OID), flags, octets(0xA2, b"token"), octets(0xA3, b"mic"))
-    )
+    message = first(building.neg_token_init(mech_types(KRB5_OID), flags, octets(0xA2, b"token"), octets(0xA3, b"mic")))
 
     assert (message.mech_token, message.mic) == (b"token", b"mic")
 
@@ -157,9 +151,7 @@ def test_tokens_stay_out_of_repr() -> None:
 # What nobody should send
 
 
-@pytest.mark.parametrize(
-    "token", [b"", b"\x00", b"\x30\x00", b"\xa0\x00", b"NTLM?SSP", b"garbage", b"\xff" * 40]
-)
+@pytest.mark.parametrize("token", [b"", b"\x00", b"\x30\x00", b"\xa0\x00", b"NTLM?SSP", b"garbage", b"\xff" * 40])
 def test_bytes_that_are_no_token_are_malformed(token: bytes) -> None:
     assert refused(token).reason == "malformed"
 
@@ -168,9 +160,7 @@ def test_ap_req_without_its_frame_is_unexpected() -> None:
     assert refused(vectors.KERBEROS[17:]).reason == "unexpected-message"
 
 
-@pytest.mark.parametrize(
-    "token", [vectors.NTLM_CHALLENGE, b"NTLMSSP\0" + bytes(60), b"NTLMSSP\0\x01\x01" + bytes(60)]
-)
+@pytest.mark.parametrize("token", [vectors.NTLM_CHALLENGE, b"NTLMSSP\0" + bytes(60), b"NTLMSSP\0\x01\x01" + bytes(60)])
 def test_ntlm_message_that_no_client_sends_is_unexpected(token: bytes) -> None:
     assert refused(token).reason == "unexpected-message"
 
@@ -186,9 +176,7 @@ def test_bare_token_of_another_mechanism_is_unknown(oid: bytes) -> None:
     assert refused(tlv(0x60, oid, b"token")).reason == "unknown-mechanism"
 
 
-@pytest.mark.parametrize(
-    "token", [tlv(0x60), tlv(0x60, b"\x06"), tlv(0x60, b"\x06\x09\x2a"), tlv(0x60, b"\x04\x00")]
-)
+@pytest.mark.parametrize("token", [tlv(0x60), tlv(0x60, b"\x06"), tlv(0x60, b"\x06\x09\x2a"), tlv(0x60, b"\x04\x00")])
 def test_frame_without_a_whole_oid_is_malformed(token: bytes) -> None:
     assert refused(token).reason == "malformed"
 
@@ -291,9 +279,7 @@ def test_inner_length_that_is_wrong_is_malformed_never_incomplete(length: str) -
     assert refused(token).reason == "malformed"
 
 
-@pytest.mark.parametrize(
-    "token", [vectors.SPNEGO_KERBEROS, vectors.KERBEROS, vectors.SPNEGO_NTLM_AUTHENTICATE]
-)
+@pytest.mark.parametrize("token", [vectors.SPNEGO_KERBEROS, vectors.KERBEROS, vectors.SPNEGO_NTLM_AUTHENTICATE])
 def test_bytes_after_the_token_are_refused(token: bytes) -> None:
     assert refused(token + b"\0").reason == "trailing-bytes"
 
@@ -332,9 +318,7 @@ def test_oid_is_read_and_written_with_its_first_two_arcs(contents: bytes, dotted
     assert der.encode_oid(dotted) == contents
 
 
-@pytest.mark.parametrize(
-    "contents", [b"", b"\x80", b"\x2a\x80", b"\x2a\x80\x01", b"\x80\x01", b"\x2a\x86", b"\xff"]
-)
+@pytest.mark.parametrize("contents", [b"", b"\x80", b"\x2a\x80", b"\x2a\x80\x01", b"\x80\x01", b"\x2a\x86", b"\xff"])
 def test_oid_with_an_arc_that_is_padded_or_cut_off_is_malformed(contents: bytes) -> None:
     assert refused(building.neg_token_init(mech_types(tlv(0x06, contents)))).reason == "malformed"
 
