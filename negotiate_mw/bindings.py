@@ -5,6 +5,7 @@ can't read it back from an SSLContext, so it is asked for as a client asks: by a
 """
 
 import ssl
+import sys
 import time
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -42,6 +43,11 @@ class EndPoint:
         Raises:
             ConfigurationError: the certificate's file can't be used, or ``required`` can't be honoured.
         """
+        if self._mode == "required" and sys.platform == "win32":
+            raise ConfigurationError(
+                "ChannelBinding.required() can't be honoured on Windows, since SSPI doesn't say whether a client that it "
+                "let in was bound; ChannelBinding.when_present() refuses those that are bound elsewhere"
+            )
         if self._certfile is not None:
             self._of_file = of_file(self._certfile)
         elif self._mode == "required" and (context is None or self.of(context) is None):

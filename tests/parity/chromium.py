@@ -1,16 +1,19 @@
 """A real Chromium without a window, driven over its DevTools protocol: what would it ask its user?
 
-Law: a profile of its own that goes with it; it talks to this machine alone; what was started is ended by its pid.
+Law: a profile of its own that goes with it; it talks to this machine alone; what was started is ended by its pid, and
+its helpers by its group.
 """
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +147,7 @@ def chromium(env: Mapping[str, str]) -> Iterator[str]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            start_new_session=True,  # its helpers are in its group, and in no other's
         )
     try:
         deadline = time.monotonic() + SECONDS
@@ -154,9 +158,13 @@ def chromium(env: Mapping[str, str]) -> Iterator[str]:
         yield found[1]
     finally:
         process.terminate()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        shutil.rmtree(profile, ignore_errors=True)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for _ in range(100):  # until the last of its helpers has ended, one may still write
+            shutil.rmtree(profile, ignore_errors=True)
+            if not profile.exists():
+                break
+            time.sleep(0.05)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import spnego
+from spnego.channel_bindings import GssChannelBindings
 
 from tests.integration.serving import Answer, Wire
 
@@ -37,7 +38,7 @@ def ntlm(
         service="HTTP",
         protocol="negotiate" if wrapped else "ntlm",
         options=options,
-        channel_bindings=bindings and spnego.channel_bindings.GssChannelBindings(application_data=bindings),
+        channel_bindings=None if bindings is None else GssChannelBindings(application_data=bindings),
     )
 
 

@@ -18,8 +18,19 @@ BARE_TOOLS = ("bash", "cat", "cksum", "dirname", "env", "grep", "id", "sort", "t
 WARNING = "NTLM is allowed without required channel binding"
 
 
-def run(program: Path, *options: str, **env: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([program, *options], cwd="/", env={**os.environ, **env}, capture_output=True, text=True)
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout on a machine where no KDC can be installed."""
+    checkout = tmp_path / "checkout"
+    (checkout / "scripts").mkdir(parents=True)
+    for name in ("demo", "demo.py", "demo_ntlm_app.py"):
+        shutil.copy(SCRIPTS / name, checkout / "scripts")
+    for name in (".venv", "examples"):
+        (checkout / name).symlink_to(ROOT / name)
+    setup = checkout / "scripts" / "setup"
+    setup.write_text('#!/bin/sh\n[ "$KERBEROS $1" = "no demo" ] || { echo "setup: no, sorry" >&2; exit 1; }\n')
+    setup.chmod(0o755)
+    return checkout
 
 
 def assert_alice_logged_in_by_ntlm(printed: str) -> None:
@@ -30,35 +41,29 @@ def assert_alice_logged_in_by_ntlm(printed: str) -> None:
     assert printed.endswith("the app sees DEMO\\alice.\n")
 
 
-def test_it_shows_ntlm_where_asked_to_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    done = run(SCRIPTS / "demo", "--once", "--ntlm", TMPDIR=str(tmp_path))
+@pytest.mark.parametrize(
+    ("options", "before"),
+    [
+        (["--once", "--ntlm"], []),
+        (["--once"], ["setup: no, sorry", "demo: so there is no KDC here; without one, NTLM with a file of users:"]),
+    ],
+    ids=["asked for", "no KDC"],
+)
+def test_it_shows_ntlm_and_leaves_nothing_behind(
+    checkout: Path, tmp_path: Path, options: list[str], before: list[str]
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    env = {**os.environ, "TMPDIR": str(temporary)}
+
+    done = subprocess.run([checkout / "scripts" / "demo", *options], cwd="/", env=env, capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
     assert_alice_logged_in_by_ntlm(done.stdout)
-    (line,) = done.stderr.splitlines()
-    assert line.startswith(WARNING)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_it_shows_ntlm_where_no_kdc_can_be_installed(tmp_path: Path) -> None:
-    checkout = tmp_path / "checkout"
-    (checkout / "scripts").mkdir(parents=True)
-    for name in ("demo", "demo.py", "demo_ntlm_app.py"):
-        shutil.copy(SCRIPTS / name, checkout / "scripts")
-    for name in (".venv", "examples"):
-        (checkout / name).symlink_to(ROOT / name)
-    setup = checkout / "scripts" / "setup"
-    setup.write_text('#!/bin/sh\n[ "$KERBEROS $1" = "no demo" ] || { echo "setup: no, sorry" >&2; exit 1; }\n')
-    setup.chmod(0o755)
-
-    done = run(checkout / "scripts" / "demo", "--once", TMPDIR=str(tmp_path))
-
-    assert done.returncode == 0, done.stderr
-    assert_alice_logged_in_by_ntlm(done.stdout)
-    no, so, warning = done.stderr.splitlines()
-    assert no == "setup: no, sorry"
-    assert so == "demo: so there is no KDC here; without one, NTLM with a file of users:"
+    *others, warning = done.stderr.splitlines()
+    assert others == before
     assert warning.startswith(WARNING)
+    assert list(temporary.iterdir()) == []
 
 
 def test_it_shows_ntlm_where_the_kdc_is_not_found(

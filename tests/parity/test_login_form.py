@@ -12,8 +12,6 @@ from tests.integration.serving import ROOT, Answer, Server, Wire, get, serve
 
 from .chromium import Browser, chromium, window
 
-pytest.importorskip("itsdangerous", reason="Starlette's sessions need it: scripts/setup test")
-
 HTTP, PASSWORD = "HTTP/localhost", "a guest's & password"
 FILL_IN = """(name, password) => {
     document.getElementById("name").value = name

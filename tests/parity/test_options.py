@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import sys
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -238,6 +239,14 @@ def test_the_form_needs_a_list_of_names(hostname: object) -> None:
         Acceptor(hostname=hostname)  # type: ignore[arg-type]
 
     assert 'give names such as "www.corp.example", with "{host}" in their list or without' in str(caught.value)
+
+
+def test_windows_knows_our_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list that would be passed over is refused."""
+    monkeypatch.setattr(sys, "platform", "win32")
+
+    with pytest.raises(ConfigurationError, match="on Windows the SPNs of the account say who we are; leave it out"):
+        Acceptor(hostname="www.corp.example")
 
 
 def test_outside_http_the_caller_says_which_host_was_asked_for(
