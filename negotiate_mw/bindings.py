@@ -45,8 +45,8 @@ class EndPoint:
         """
         if self._mode == "required" and sys.platform == "win32":
             raise ConfigurationError(
-                "ChannelBinding.required() can't be honoured on Windows, since SSPI doesn't say whether a client that it "
-                "let in was bound; ChannelBinding.when_present() refuses those that are bound elsewhere"
+                "ChannelBinding.required() can't be honoured on Windows, since SSPI doesn't say whether a client that "
+                "it let in was bound; ChannelBinding.when_present() refuses those that are bound elsewhere"
             )
         if self._certfile is not None:
             self._of_file = of_file(self._certfile)
