@@ -344,7 +344,7 @@ def _is_service(name: object) -> bool:
 
 
 def _is_host(name: object) -> bool:
-    return isinstance(name, str) and bool(name) and not set(name) & set("/@: ")
+    return isinstance(name, str) and bool(name) and name.isprintable() and not set(name) & set("/@: ")
 
 
 def _ours(context: object) -> Context:

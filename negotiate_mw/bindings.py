@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
+from negotiate_mw import telemetry
 from negotiate_mw.errors import ConfigurationError
 from negotiate_mw.policy import ChannelBinding
 
@@ -30,6 +31,8 @@ class EndPoint:
     def __init__(self, binding: ChannelBinding) -> None:
         self._mode = binding.mode
         self._certfile = binding.certfile
+        self._serving: ssl.SSLContext | None = None
+        self._warned = False
         self._of_file: bytes | None = None
         self._of_context: WeakKeyDictionary[ssl.SSLContext, bytes | None] = WeakKeyDictionary()
         self._doubt_again_at = 0.0
@@ -48,6 +51,7 @@ class EndPoint:
                 "ChannelBinding.required() can't be honoured on Windows, since SSPI doesn't say whether a client that "
                 "it let in was bound; ChannelBinding.when_present() refuses those that are bound elsewhere"
             )
+        self._serving = context
         if self._certfile is not None:
             self._of_file = of_file(self._certfile)
         elif self._mode == "required" and (context is None or self.of(context) is None):
@@ -57,11 +61,12 @@ class EndPoint:
                 'name its certificate: ChannelBinding.required(certfile="proxy.pem")'
             )
 
-    def of(self, context: ssl.SSLContext | None) -> bytes | None:
+    def of(self, context: ssl.SSLContext | None, *, is_https: bool = False) -> bytes | None:
         """The application data of the bindings that a request's client has to match; None: there is no channel.
 
         Args:
-            context: that of the request's own socket; None where it isn't TLS.
+            context: that of the request's own socket; None where it isn't TLS, or not to be seen.
+            is_https: the request says that it came over TLS: then the context that the server started with counts.
         """
         if self._mode == "off":
             return None
@@ -69,6 +74,15 @@ class EndPoint:
             if self._of_file is None:
                 self._of_file = of_file(self._certfile)
             return self._of_file
+        if context is None and is_https:
+            context = self._serving
+            if context is None and not self._warned:
+                self._warned = True
+                telemetry.warned(
+                    "channel-binding-unchecked",
+                    "requests come over TLS, but the certificate is not to be seen here, so channel bindings are not "
+                    "checked; name it: Policy(channel_binding=ChannelBinding.when_present(certfile=…))",
+                )
         if context is None:
             return None
         if context not in self._of_context:
@@ -140,7 +154,10 @@ def of_file(certfile: str | Path) -> bytes:
 def of_context(context: ssl.SSLContext) -> bytes | None:
     """The same for the certificate that a server's SSLContext presents (about 1 ms); None if it can't be found out."""
     der = _presented(context)
-    return of_certificate(der) if der else None
+    try:
+        return of_certificate(der) if der else None
+    except ValueError:  # TLS takes it, and the certificate's reader doesn't
+        return None
 
 
 def _presented(context: ssl.SSLContext) -> bytes | None:

@@ -128,7 +128,9 @@ def is_loopback(scope: Scope, receive: Receive, send: Send | None = None) -> boo
     """True if the client is on this machine: by the raw peer, the Host it asked for, and no sign of a proxy."""
     transport = _transport(receive, send)
     peer = scope.get("client") if transport is None else transport.get_extra_info("peername")
-    if not isinstance(peer, tuple | list) or not _is_loopback_address(str(peer[0])) or _is_forwarded(scope):
+    if not isinstance(peer, tuple | list) or not peer or scope.get("http_version") == "1.0":
+        return False  # HTTP/1.0 is what a proxy speaks that nobody configured
+    if not _is_loopback_address(str(peer[0])) or _is_forwarded(scope):
         return False
     hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
     return len(hosts) == 1 and _is_loopback_host(hosts[0].lower())

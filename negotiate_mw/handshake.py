@@ -4,7 +4,7 @@ Law: everything that affects the state of a handshake is in this file, as a tabl
 or file. Values come in, a decision goes out, and an illegal event raises and changes nothing.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from negotiate_mw.errors import AcceptError
@@ -97,7 +97,7 @@ IDLE = Handshake()
 class Challenge:
     """Answer 401; with a token, keep ``handshake`` for the next leg."""
 
-    token: bytes | None = None
+    token: bytes | None = field(default=None, repr=False)
     handshake: Handshake | None = None
     scheme: str = "negotiate"
 
@@ -113,7 +113,7 @@ class Refuse:
     status: int
     reason: str
     detail: str = ""
-    token: bytes | None = None
+    token: bytes | None = field(default=None, repr=False)
     scheme: str = "negotiate"
     retry: bool = True
 
@@ -123,7 +123,7 @@ class Pass:
     """Let the request through; ``identity`` None is nobody."""
 
     identity: Identity | None = None
-    token: bytes | None = None
+    token: bytes | None = field(default=None, repr=False)
     scheme: str = "negotiate"
 
 
@@ -132,7 +132,7 @@ class Step:
     """Accept ``token`` on ``handshake.context``."""
 
     handshake: Handshake
-    token: bytes
+    token: bytes = field(repr=False)
 
 
 # The operator's fault or ours: 503 and an ERROR line, never a loop of 401s.
@@ -147,7 +147,7 @@ _OURS = frozenset(
     }
 )
 # Authenticated, but under a name that nobody may use.
-_FORBIDDEN = frozenset({"name-mismatch", "name-forbidden", "name-unusable"})
+_FORBIDDEN = frozenset({"name-mismatch", "name-forbidden", "name-unusable", "pac-missing"})
 
 
 def event_of(token: bytes | None) -> Event:

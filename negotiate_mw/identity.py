@@ -4,7 +4,7 @@ Law: an ``Identity`` is made only from a completed context with a non-empty name
 Directory ticket is never believed before it was held against the account in the ticket's PAC.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
@@ -102,7 +102,7 @@ class AcceptResult:
 
     status: SecStatus
     context: object
-    token: bytes | None = None
+    token: bytes | None = field(default=None, repr=False)
     attributes: ContextFlag = NO_FLAGS
     expires_at: datetime | None = None
     identity: Identity | None = None

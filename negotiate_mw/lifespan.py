@@ -30,6 +30,10 @@ async def run_lifespan(
         telemetry.out_of_order(str(error))
         await send({"type": "lifespan.startup.failed", "message": f"negotiate-mw: {error}"})
         return
+    except Exception as error:  # noqa: BLE001 - servers take one for an app without lifespan, and serve on
+        telemetry.app_failed("starting", error)
+        await send({"type": "lifespan.startup.failed", "message": f"negotiate-mw: {type(error).__name__}: {error}"})
+        return
     unread = [startup]
     sent: set[str] = set()
 
@@ -46,10 +50,11 @@ async def run_lifespan(
 
     try:
         await app(scope, receiving, sending)
-    except Exception:
+    except Exception as error:
         if sent:  # it speaks the protocol, and failed at it: the server's to report
             await stop()
             raise
+        telemetry.without_lifespan(error)
     if not sent:
         await send({"type": "lifespan.startup.complete"})
         await receive()

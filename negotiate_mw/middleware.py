@@ -184,7 +184,8 @@ class NegotiateMiddleware:
             return Refuse(status=error.status_hint, reason=error.reason, detail=error.detail)
         try:
             rules = self._rules_in_force() if self._acceptor.acquired else await self._acquire_late()
-            bindings = self._end_point.of(tls_context(receive, send))
+            is_https = scope.get("scheme") in ("https", "wss")
+            bindings = self._end_point.of(tls_context(receive, send), is_https=is_https)
         except ConfigurationError as error:
             self._discard(pending)
             return Refuse(status=503, reason="not-acquired", detail=str(error))

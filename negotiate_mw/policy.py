@@ -95,6 +95,10 @@ class Policy:
         realms: Kerberos realms that may log in, such as ``["CORP.EXAMPLE"]``; None: those of the keytab's keys;
             ``"*"``: any realm that the KDC trusts.
         services: let computers (``pc1$``) and service principals (``host/pc1``) log in.
+        pac: ``"required"``: a Kerberos ticket has to carry the PAC that says whose account it is, else 403; set it in
+            every Active Directory, where a client can ask for tickets without one, and its name is unproven then.
+            ``"when_present"``: also accept realms whose KDC makes no such PAC, as plain MIT ones; a realm that was
+            seen to make it is held to it from then on.
         required_flags: attributes a context must have, else 403.
         require_tls: refuse plain http with 403 before a token is read (loopback excepted).
         tls_terminated_by_proxy: count every request as TLS.
@@ -108,6 +112,7 @@ class Policy:
 
     realms: Collection[str] | str | None = None
     services: bool = False
+    pac: str = "when_present"
     required_flags: ContextFlag = NO_FLAGS
     require_tls: bool = False
     tls_terminated_by_proxy: bool = False
@@ -121,6 +126,10 @@ class Policy:
             raise ConfigurationError(f'Policy(realms={self.realms!r}): give a list, realms=["{self.realms}"], or "*"')
         if self.realms is not None and not _are_realms(self.realms):
             raise ConfigurationError('Policy(realms=…): name at least one realm, such as realms=["CORP.EXAMPLE"]')
+        if self.ntlm_domains is not None and isinstance(self.ntlm_domains, str):
+            raise ConfigurationError(
+                f'Policy(ntlm_domains={self.ntlm_domains!r}): give a list, ["{self.ntlm_domains}"]'
+            )
         if self.ntlm_domains is not None and not _are_realms(self.ntlm_domains):
             raise ConfigurationError('Policy(ntlm_domains=…): name at least one domain, such as ntlm_domains=["CORP"]')
         if not isinstance(self.channel_binding, ChannelBinding):
@@ -141,6 +150,8 @@ class Policy:
                 )
         if not isinstance(self.required_flags, ContextFlag):
             raise ConfigurationError("Policy(required_flags=…): give members, as in ContextFlag.MUTUAL_AUTH")
+        if self.pac not in ("when_present", "required"):
+            raise ConfigurationError(f'Policy(pac={self.pac!r}): give "when_present" or "required"')
         if self.username is not None and not callable(self.username):
             raise ConfigurationError("Policy(username=…): give a function that takes an Identity and returns a str")
         for name in ("services", "require_tls", "tls_terminated_by_proxy"):
@@ -185,6 +196,11 @@ class Rules:
         elif self.realms is not None and identity.realm not in self.realms:
             allowed = sorted({*self.realms, identity.realm})
             return "realm-not-allowed", f"{identity.principal!r} may not log in; to let it, Policy(realms={allowed!r})"
+        if self.policy.pac == "required" and identity.mechanism == "kerberos" and identity.upn is None:
+            return "pac-missing", (
+                f"the ticket of {identity.principal!r} doesn't say whose account it is (it has no UPN_DNS_INFO); "
+                'where the KDC makes none, as in a plain MIT realm, Policy(pac="when_present")'
+            )
         if identity.is_service and not self.policy.services:
             return "service-not-allowed", f"{identity.principal!r} is no person; to let it, Policy(services=True)"
         required = self.policy.required_flags

@@ -114,9 +114,19 @@ class StepPool:
                 raise PoolFull
             self.load += 1
             if self._started < min(self.load, self._threads):
-                self._started += 1
-                threading.Thread(target=self._work, args=(self._jobs,), name="negotiate-mw", daemon=True).start()
+                self._start_thread()
         self._jobs.put(job)  # type: ignore[arg-type]
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._work, args=(self._jobs,), name="negotiate-mw", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the system has none to give; those that there are will do
+            if self._started:
+                return
+            self.load -= 1
+            raise PoolFull from None
+        self._started += 1
 
     def _work(self, jobs: "SimpleQueue[_Job[object] | None]") -> None:
         while (job := jobs.get()) is not None:

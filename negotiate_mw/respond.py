@@ -71,8 +71,10 @@ async def refuse_http(
     so what it still sends of this request is read away first, where the server doesn't do that itself.
     """
     ours = _headers(refusal, challenges)
-    if challenges and not reads_away(receive) and not await _read_away(scope, receive):
-        ours.append((b"connection", b"close"))
+    if challenges and not reads_away(receive):
+        if not await _read_away(scope, receive):
+            ours.append((b"connection", b"close"))
+        receive = _read_already(receive)
     if on_refused is not None:
         page = _Page(send, refusal.status, ours)
         try:
@@ -154,6 +156,16 @@ async def _read_away(scope: Scope, receive: Receive) -> bool:
     except TimeoutError:
         pass
     return False
+
+
+def _read_already(receive: Receive) -> Receive:
+    """``receive`` for a page that asks for the body that was read away: there is none any more."""
+    unsaid: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receiving() -> Message:
+        return unsaid.pop() if unsaid else await receive()
+
+    return receiving
 
 
 def _headers(refusal: Refusal, challenges: Sequence[bytes]) -> Headers:

@@ -64,6 +64,11 @@ def app_failed(what: str, error: BaseException) -> None:
     _LOG.error("%s raised %s", what, plain(repr(error)), exc_info=error, extra=_extra({"event": "app-failed"}))
 
 
+def without_lifespan(error: BaseException) -> None:
+    """An app raised at its lifespan before it said anything: most likely it has none; if it has, this is why."""
+    _LOG.info("the app has no lifespan: it raised %s", plain(repr(error)), extra=_extra({"event": "without-lifespan"}))
+
+
 def out_of_order(sentence: str) -> None:
     """The acceptor can't be acquired; every log-in is answered 503 until it can."""
     line = plain(sentence, 4 * _MAX_CHARACTERS)

@@ -5,6 +5,7 @@ that it is told; each finished context is held against that rule again. Every er
 ``_translate`` and nowhere else.
 """
 
+import contextlib
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -26,7 +27,7 @@ from negotiate_mw.backends import Context
 from negotiate_mw.backends.keytab import Keytab
 from negotiate_mw.backends.replay_file import ReplayFile
 from negotiate_mw.errors import AcceptError, ConfigurationError
-from negotiate_mw.identity import AcceptResult, Identity, account_of
+from negotiate_mw.identity import AcceptResult, Account, Identity, account_of
 from negotiate_mw.status import ContextFlag, SecStatus
 from negotiate_mw.wire import der
 from negotiate_mw.wire.errors import WireError
@@ -37,6 +38,7 @@ from negotiate_mw.wire.spnego import KRB5, SPNEGO
 _KRB5 = raw.OID(elements=der.encode_oid(KRB5))
 _SPNEGO = raw.OID(elements=der.encode_oid(SPNEGO))
 _UPN_DNS_INFO = b"urn:mspac:upn-dns-info"
+_MAX_REALMS = 1000  # that we remember something of; a forest has dozens
 _CHANNEL_BOUND = 2048  # GSS_C_CHANNEL_BOUND_FLAG (MIT krb5 1.19)
 
 # RFC 2744 flag bits -> ours
@@ -99,6 +101,7 @@ class GssapiBackend:
         self._keytab = Keytab(keytab, service)
         self._replay_file = ReplayFile(rcache)
         self._credential: Any = None
+        self._realms_with_pac: set[str] = set()
         # gssproxy answers from another process
         self.may_block = os.environ.get("GSS_USE_PROXY", "").lower() in ("1", "yes", "true", "on")
 
@@ -121,11 +124,18 @@ class GssapiBackend:
                 f"the keytab {str(self._keytab.path)!r} holds no key of {names}; export one, or correct "
                 "Acceptor(hostname=…)"
             )
-        if self._replay_file.store_value == "none:":
-            telemetry.warned("replay-cache-off", "rcache='none': whoever copies a token can log in with it again")
-        store: dict[bytes | str, bytes | str] = {b"keytab": os.fsencode(self._keytab.path)}
-        if self._replay_file.store_value:
-            store[b"rcache"] = os.fsencode(self._replay_file.store_value)
+        with contextlib.suppress(OSError):
+            self._replay_file.create()  # what went wrong is said at the first log-in, and by ready()
+        if not self._replay_file.is_known:
+            telemetry.warned(
+                "replay-cache-unchecked",
+                f'the replay cache is {self._replay_file.store_value!r}: with "none:", whoever copies a token can log '
+                "in with it again; name a directory, Acceptor(rcache=…), to have it checked",
+            )
+        store: dict[bytes | str, bytes | str] = {
+            b"keytab": os.fsencode(self._keytab.path),
+            b"rcache": os.fsencode(self._replay_file.store_value),
+        }
         name = self._service if len(self._hosts) != 1 else f"{self._service}@{self._only_host()}"
         try:
             acceptor = raw.import_name(name.encode(), raw.NameType.hostbased_service)
@@ -161,9 +171,10 @@ class GssapiBackend:
             raise AcceptError(SecStatus.LOGON_DENIED, "mechanism-not-allowed", detail="the context isn't Kerberos")
         if self._hosts:
             self._check_target(done.context, context.host)
-        # an empty name, or one that isn't UTF-8, is nobody's
-        name = raw.display_name(done.initiator_name, False).name.decode("utf-8", "replace")
+        # what isn't UTF-8 becomes unprintable, and with that nobody's name
+        name = raw.display_name(done.initiator_name, False).name.decode("utf-8", "surrogateescape")
         account = account_of(name, _upn_dns_info(done.initiator_name))
+        self._hold_to_pac(account)
         flags = int(done.flags) & _KNOWN_FLAGS
         attributes = _attributes(flags)
         expires_at = None if done.lifetime is None else datetime.fromtimestamp(time() + done.lifetime, UTC)
@@ -187,6 +198,18 @@ class GssapiBackend:
                 is_service=account.is_service,
             ),
         )
+
+    def _hold_to_pac(self, account: Account) -> None:
+        """A realm that tells whose account a ticket is does so for each; a client can only ask it not to."""
+        if account.upn is not None:
+            if len(self._realms_with_pac) < _MAX_REALMS:
+                self._realms_with_pac.add(account.realm)
+        elif account.realm in self._realms_with_pac:
+            raise AcceptError(
+                SecStatus.LOGON_DENIED,
+                "pac-missing",
+                detail=f"the ticket of {account.principal!r} has no PAC with its account, as others of its realm have",
+            )
 
     def _check_target(self, handle: Any, host: str | None) -> None:
         """krb5.conf's ``ignore_acceptor_hostname`` would undo the host part of our name; this doesn't let it."""

@@ -4,6 +4,7 @@ Law: the library fails every log-in if the file is not ours or can't be written,
 first. The rules are those of MIT krb5 1.18 and later (``k5_rcache_resolve``, rc_file2.c, rc_dfl.c).
 """
 
+import contextlib
 import os
 import stat
 import tempfile
@@ -20,6 +21,21 @@ class ReplayFile:
 
     def __init__(self, rcache: str | os.PathLike[str] | None) -> None:
         self.store_value, self._file = _resolve(rcache)
+
+    @property
+    def is_known(self) -> bool:
+        """False if replays aren't looked for, or in some way that this can't check."""
+        return self._file is not None
+
+    def create(self) -> None:
+        """Make the file if there is none, before anybody else does: a directory for all is not for us alone.
+
+        Raises:
+            OSError: it can't be made; ``problem()`` says why.
+        """
+        if self._file is not None:
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(self._file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
     def problem(self) -> str | None:
         """What would make every log-in fail and what to type, as one sentence; None if nothing would."""
@@ -44,17 +60,20 @@ class ReplayFile:
 _CURE = "name a directory of this user: Acceptor(rcache=…), KRB5RCACHEDIR=… or, under systemd, RuntimeDirectory=…"
 
 
-def _resolve(rcache: str | os.PathLike[str] | None) -> tuple[str | None, Path | None]:
-    """What to tell the library (None: nothing), and the file that it will use (None: none that we know of)."""
+def _resolve(rcache: str | os.PathLike[str] | None) -> tuple[str, Path | None]:
+    """What to tell the library, and the file that it will use (None: none that we know of)."""
     if rcache is not None:
         return ("none:", None) if os.fspath(rcache) == "none" else _ours_in(rcache)
     if name := os.environ.get("KRB5RCACHENAME"):
-        return None, Path(name.removeprefix("file2:")) if name.startswith("file2:") else None
-    if directory := os.environ.get("KRB5RCACHEDIR"):
-        return None, _ours_in(directory)[1]
-    if directory := os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]:
-        return _ours_in(directory)
-    return None, _ours_in(os.environ.get("TMPDIR", "/var/tmp"))[1]  # noqa: S108 - the library's choice; we look
+        return name, Path(name.removeprefix("file2:")) if name.startswith("file2:") else None
+    directory = (
+        os.environ.get("KRB5RCACHEDIR")
+        or os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+        or os.environ.get("TMPDIR")
+        or "/var/tmp"  # noqa: S108 - the library's own choice; we look whose it is
+    )
+    # said outright, so that no krb5.conf and no other variable can turn it off
+    return _ours_in(directory)
 
 
 def _ours_in(directory: str | os.PathLike[str]) -> tuple[str, Path]:

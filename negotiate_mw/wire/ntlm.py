@@ -94,9 +94,15 @@ class V2Response:
     target_name: str | None
 
 
+# a NEGOTIATE_MESSAGE is kept until the next leg, for its MIC; with two names of 255 characters it is under 600 octets
+_MAX_NEGOTIATE_OCTETS = 2048
+
+
 def read_negotiate(token: bytes) -> Negotiate:
     """The NEGOTIATE_MESSAGE that `token` is. Raises WireError, or Incomplete."""
     _check(token, _NEGOTIATE, _NEGOTIATE_OCTETS, "NEGOTIATE")
+    if len(token) > _MAX_NEGOTIATE_OCTETS:
+        raise WireError("limit", f"NEGOTIATE: {len(token)} bytes, {_MAX_NEGOTIATE_OCTETS} are allowed")
     flags = int.from_bytes(token[12:16], "little")
     # MS-NLMP 2.2.1.1: to be ignored unless the flag is set
     if flags & DOMAIN_SUPPLIED:
