@@ -171,9 +171,8 @@ class GssapiBackend:
             raise AcceptError(SecStatus.LOGON_DENIED, "mechanism-not-allowed", detail="the context isn't Kerberos")
         if self._hosts:
             self._check_target(done.context, context.host)
-        # what isn't UTF-8 becomes unprintable, and with that nobody's name
-        name = raw.display_name(done.initiator_name, False).name.decode("utf-8", "surrogateescape")
-        account = account_of(name, _upn_dns_info(done.initiator_name))
+        name = raw.display_name(done.initiator_name, False).name
+        account = account_of(_printed(name), _upn_dns_info(done.initiator_name))
         self._hold_to_pac(account)
         flags = int(done.flags) & _KNOWN_FLAGS
         attributes = _attributes(flags)
@@ -251,6 +250,11 @@ def _krb_error_code(token: bytes | None) -> int:
         return (krb_error_code(token) if token else None) or 0
     except WireError:
         return 0
+
+
+def _printed(name: bytes) -> str:
+    """The library's name as text; what isn't UTF-8 becomes unprintable, and with that nobody's name."""
+    return name.decode("utf-8", "surrogateescape")
 
 
 def _upn_dns_info(name: Any) -> UpnDnsInfo | None:

@@ -184,3 +184,31 @@ def test_nothing_heavy_is_loaded_without_tls() -> None:
     loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
 
     assert loaded.strip() == "[]"
+
+
+def test_a_hidden_socket_is_on_the_channel_that_the_server_started_with(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pem, der = make(tmp_path, "a", hashes.SHA256())
+    seen, unseen = EndPoint(ChannelBinding.when_present()), EndPoint(ChannelBinding.when_present())
+    seen.start(context_of(pem))
+    unseen.start(None)
+
+    over_tls = seen.of(None, is_https=True)
+    plain = seen.of(None)
+    unknown = [unseen.of(None, is_https=True) for _ in range(3)]
+
+    assert over_tls == bindings.of_certificate(der)
+    assert plain is None
+    assert unknown == [None, None, None]
+    assert caplog.text.count("channel bindings are not checked") == 1
+
+
+def test_a_certificate_that_only_tls_can_read_has_no_binding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: bytes) -> None:
+        raise ValueError("5 is not a valid X509 version")
+
+    pem, _ = make(tmp_path, "a", hashes.SHA256())
+    monkeypatch.setattr(bindings, "of_certificate", refuse)
+
+    assert bindings.of_context(context_of(pem)) is None

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from negotiate_mw.backends.gssapi import _printed
 from negotiate_mw.errors import AcceptError
 from negotiate_mw.identity import AcceptResult, Account, Anonymous, account_of, parse_principal
 from negotiate_mw.status import ContextFlag, SecStatus
@@ -290,3 +291,10 @@ def test_an_identity_is_frozen() -> None:
 
     with pytest.raises(AttributeError):
         identity.principal = "root@EXAMPLE.COM"  # type: ignore[misc]
+
+
+def test_two_names_that_are_not_utf8_are_nobodys_and_never_one() -> None:
+    for name in (b"m\xfcller@EXAMPLE.COM", b"m\xf6ller@EXAMPLE.COM"):
+        with pytest.raises(AcceptError) as refused:
+            account_of(_printed(name), None)
+        assert refused.value.reason == "name-unusable"

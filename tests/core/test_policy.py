@@ -183,3 +183,27 @@ def test_a_username_function_that_gives_no_name_is_an_error_of_ours(function: Ca
         rules.named(user())
 
     assert (caught.value.status, caught.value.reason) == (SecStatus.INTERNAL_ERROR, "username-failed")
+
+
+@pytest.mark.parametrize(
+    ("pac", "upn", "refused"), [("required", None, True), ("required", "a@b", False), ("when_present", None, False)]
+)
+def test_a_ticket_that_does_not_say_whose_account_it_is_gets_in_only_where_it_may(
+    pac: str, upn: str | None, refused: bool
+) -> None:
+    rules = Policy(pac=pac).rules(["EXAMPLE.COM"])
+
+    refusal = rules.refusal(user("alice@EXAMPLE.COM", upn=upn))
+
+    assert (refusal is not None) is refused
+    assert refusal is None or refusal[0] == "pac-missing"
+
+
+def test_one_ntlm_domain_is_a_list_all_the_same() -> None:
+    with pytest.raises(ConfigurationError, match=r"give a list, \[\"CORP\"\]"):
+        Policy(ntlm_domains="CORP")
+
+
+def test_pac_is_one_of_two_words() -> None:
+    with pytest.raises(ConfigurationError, match="when_present"):
+        Policy(pac="always")

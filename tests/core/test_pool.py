@@ -292,3 +292,22 @@ def test_a_pool_that_is_used_again_after_closing_does_not_wait_for_a_call_that_h
         await task
 
     on_a_loop(test)
+
+
+def test_a_system_without_threads_refuses_and_is_used_again_once_it_has_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def run() -> tuple[int, str]:
+        pool = StepPool(2, 2)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", fail)
+            for _ in range(10):
+                with pytest.raises(PoolFull):
+                    await pool.run(lambda: "never", seconds=5, abandoned=lambda: None)
+        load = pool.load
+        value = await pool.run(lambda: "done", seconds=5, abandoned=lambda: None)
+        pool.close()
+        return load, value
+
+    assert asyncio.run(run()) == (0, "done")

@@ -168,15 +168,41 @@ def test_a_directory_that_is_not_there_is_a_problem_with_a_cure(
     assert "Acceptor(rcache=…), KRB5RCACHEDIR=…" in problem
 
 
-def test_the_library_is_told_only_what_it_would_not_find_itself(clean: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_library_is_always_told_which_file_so_that_nothing_else_can_turn_it_off(
+    clean: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clean.setenv("KRB5RCACHETYPE", "none")
     default = ReplayFile(None).store_value
-    clean.setenv("RUNTIME_DIRECTORY", f"{tmp_path}:/elsewhere")
+    clean.setenv("RUNTIME_DIRECTORY", f"{tmp_path}/run:/elsewhere")
     runtime = ReplayFile(None).store_value
-    clean.setenv("KRB5RCACHEDIR", str(tmp_path))
+    clean.setenv("KRB5RCACHEDIR", f"{tmp_path}/chosen")
     chosen = ReplayFile(None).store_value
 
-    assert (default, chosen) == (None, None)
-    assert runtime == f"file2:{tmp_path}/krb5_{os.geteuid()}.rcache2"
+    file = f"krb5_{os.geteuid()}.rcache2"
+    assert default == f"file2:{tmp_path}/{file}"
+    assert runtime == f"file2:{tmp_path}/run/{file}"
+    assert chosen == f"file2:{tmp_path}/chosen/{file}"
+
+
+@pytest.mark.usefixtures("clean")
+def test_the_file_is_made_before_anybody_else_can_and_left_alone_if_it_is_there(tmp_path: Path) -> None:
+    replays = ReplayFile(tmp_path)
+
+    replays.create()
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(b"remembered")
+    replays.create()
+
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.read_bytes() == b"remembered"
+
+
+def test_what_cannot_be_checked_is_known_not_to_be(clean: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    clean.setenv("KRB5RCACHENAME", "none:")
+
+    assert not ReplayFile(None).is_known
+    assert not ReplayFile("none").is_known
+    assert ReplayFile(tmp_path).is_known
 
 
 def test_a_file_named_in_the_environment_is_looked_at(clean: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ bare = Starlette(routes=ROUTES)
 
 app = NegotiateMiddleware(bare)
 optional = NegotiateMiddleware(bare, required=False)
+pac_required = NegotiateMiddleware(bare, policy=Policy(pac="required"))
 services = NegotiateMiddleware(bare, policy=Policy(services=True))
 exempting = NegotiateMiddleware(bare, exempt=("/public/*", "/stream"))
 needs_tls = NegotiateMiddleware(bare, policy=Policy(require_tls=True))

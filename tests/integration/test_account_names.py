@@ -160,3 +160,40 @@ def test_a_computer_gets_in_under_its_own_name_where_services_may(
     assert let_in.status == 200
     assert let_in.json["principal"] == f"boss$@{REALM}"
     assert let_in.json["account_id"] == sids["boss$"]
+
+
+WITHOUT_PAC = ("--no-request-pac",)
+
+
+@pytest.mark.parametrize(("asked_for", "account"), [("boss", "boss$"), ("carol", "bob"), ("alice", "alice")])
+def test_a_realm_that_says_whose_tickets_are_is_held_to_it(
+    samba_ad: SambaAD, keytab: Path, asked_for: str, account: str
+) -> None:
+    with_pac = samba_ad.kinit("alice")
+    without = samba_ad.kinit(asked_for, samba_ad.password(account), options=WITHOUT_PAC)
+
+    async def run() -> AcceptError:
+        async with Acceptor(keytab=keytab, rcache=samba_ad.directory / "rcache") as acceptor:
+            await acceptor.accept(None, samba_ad.token(HTTP, with_pac))
+            with pytest.raises(AcceptError) as refused:
+                await acceptor.accept(None, samba_ad.token(HTTP, without))
+            return refused.value
+
+    refused = asyncio.run(run())
+
+    assert (refused.status, refused.reason) == (SecStatus.LOGON_DENIED, "pac-missing")
+
+
+@pytest.mark.parametrize(("asked_for", "account"), [("boss", "boss$"), ("carol", "bob")])
+def test_where_a_pac_is_required_the_first_ticket_without_one_is_refused(
+    ad_env: dict[str, str], samba_ad: SambaAD, asked_for: str, account: str
+) -> None:
+    without = samba_ad.kinit(asked_for, samba_ad.password(account), options=WITHOUT_PAC)
+
+    with serve("pac_required", env=ad_env) as server:
+        refused = get(server, token=samba_ad.token(HTTP, without))
+        admitted = get(server, token=samba_ad.token(HTTP, samba_ad.kinit("alice")))
+        server.until_logged("refused with 403: pac-missing: ")
+
+    assert refused.status == 403
+    assert admitted.status == 200

@@ -259,3 +259,14 @@ def test_pairs_that_are_read_say_what_was_written(pairs: list[tuple[int, bytes]]
 
     assert answer.has_mic == bool(written.get(6, b"\0")[0] & 2)
     assert answer.channel_bindings == ((written.get(10, b"").strip(b"\0") and written[10]) or None)
+
+
+def test_an_opening_message_is_as_short_as_openings_are() -> None:
+    from negotiate_mw.wire import ntlm
+    from negotiate_mw.wire.errors import WireError
+
+    opening = b"NTLMSSP\0\x01\0\0\0" + bytes(20)
+
+    assert ntlm.read_negotiate(opening + bytes(2016))
+    with pytest.raises(WireError, match="limit"):
+        ntlm.read_negotiate(opening + bytes(2017))

@@ -535,3 +535,14 @@ def test_a_wrong_option_says_its_name_and_what_to_type(options: dict[str, Any], 
 
     assert f"NegotiateMiddleware({next(iter(options))}=" in str(caught.value)
     assert to_type in str(caught.value)
+
+
+@on_a_loop
+async def test_a_page_that_reads_the_body_that_was_read_away_finds_it_empty() -> None:
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        body = await Request(scope, receive).body()
+        await PlainTextResponse(f"{len(body)} bytes")(scope, receive, send)
+
+    answer = await Client(protected(Site(), on_refused=lambda *_: page)).get(method="POST", body=[bytes(1000)])
+
+    assert (answer.status, answer.body) == (401, b"0 bytes")

@@ -256,3 +256,15 @@ async def test_an_unknown_kind_of_scope_reaches_no_app(kind: str) -> None:
         await NegotiateMiddleware(site, acceptor=scripted())({"type": kind}, None, None)  # type: ignore[arg-type]
 
     assert site.asked == 0
+
+
+@on_a_loop
+async def test_an_error_of_ours_at_the_start_stops_it_too_and_is_not_taken_for_an_app_without_lifespan() -> None:
+    class Broken(ScriptedAcceptor):
+        async def acquire(self) -> None:
+            raise OSError("the disk is gone")
+
+    answer = await Lifespan(NegotiateMiddleware(Site(), acceptor=Broken({}))).start()
+
+    assert answer["type"] == "lifespan.startup.failed"
+    assert "the disk is gone" in answer["message"]
