@@ -4,6 +4,7 @@ Law: a pattern can only ever match the path that the app routes by, and nothing 
 path; when in doubt, a request isn't exempt.
 """
 
+import re
 from collections.abc import Callable, Collection, MutableMapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from negotiate_mw.errors import ConfigurationError
 Scope = MutableMapping[str, Any]
 
 # decoded once already: what is left of an encoded slash, backslash, dot or NUL was meant for the next layer
-_AMBIGUOUS = ("..", "//", "/./", "\\", "\0", "%2f", "%2e", "%5c", "%00", "%25")
+_AMBIGUOUS = re.compile(r"\.\.|//|/\./|[\\\0]|%(?:2[fFeE5]|5[cC]|00)")
 _PERCENT = ord("%")  # looking for a number in bytes takes a quarter of the time
 _AMBIGUOUS_RAW = (b"%2f", b"%2e", b"%5c", b"%00", b"%25")
 
@@ -98,5 +99,4 @@ def _has_prefix(path: str, prefixes: frozenset[str], longest: int) -> bool:
 
 
 def _is_ambiguous(path: str) -> bool:
-    lower = path.lower()
-    return any(part in lower for part in _AMBIGUOUS)
+    return _AMBIGUOUS.search(path) is not None
