@@ -213,18 +213,15 @@ class NegotiateMiddleware:
             outcome = error
             if error.status is SecStatus.BAD_BINDINGS:
                 self._end_point.doubt()
-        if isinstance(outcome, AcceptError):
-            return conclude(step.handshake, outcome, rules, can_continue=False)
-        if outcome.identity is not None:
-            self._acceptor.discard(outcome.context)
-            return conclude(step.handshake, outcome, rules, can_continue=False)
-        connection = resolve(scope, receive, send)
+        connection = None
+        if isinstance(outcome, AcceptResult) and outcome.identity is None:  # the next leg has to find this one
+            connection = resolve(scope, receive, send)
         can_continue = connection is not None and not connection.closed
         decision = conclude(step.handshake, outcome, rules, can_continue=can_continue)
         if isinstance(decision, Challenge) and decision.handshake is not None and connection is not None:
             self._store.put(connection, decision.handshake, now)
             self._sweep()
-        else:
+        elif isinstance(outcome, AcceptResult):
             self._acceptor.discard(outcome.context)
         return decision
 
