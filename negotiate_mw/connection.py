@@ -63,8 +63,8 @@ def resolve(scope: Scope, receive: Receive, send: Send | None = None) -> Connect
     """
     if scope.get("http_version") != "1.1" or scope["type"] != "http":
         return None
-    if (state := scope.get("state")) and isinstance(native := state.get(STATE_KEY), Connection):
-        return None if native.closed else native
+    if (connection := native(scope)) is not None:
+        return None if connection.closed else connection
     if (cycle := _uvicorn_cycle(receive)) is not None:
         server_own = cycle.flow
     elif type(server_own := _hypercorn_protocol(send)).__module__ != "hypercorn.protocol.h11":
@@ -73,6 +73,13 @@ def resolve(scope: Scope, receive: Receive, send: Send | None = None) -> Connect
     if connection is None:
         connection = _derived[server_own] = Connection(native=False)
     return connection
+
+
+def native(scope: Scope) -> Connection | None:
+    """The connection of an HTTP/1.1 request or websocket, where our server adapter tells of its end."""
+    state = scope.get("state") if scope.get("http_version") == "1.1" else None
+    connection = state.get(STATE_KEY) if state else None
+    return connection if isinstance(connection, Connection) else None
 
 
 def _uvicorn_cycle(receive: Receive) -> Any:
@@ -121,7 +128,7 @@ def is_tls(scope: Scope, receive: Receive, send: Send | None = None) -> bool:
     """True if the socket itself is TLS; a forwarded header alone never makes it so."""
     if (transport := _transport(receive, send)) is not None:
         return transport.get_extra_info("sslcontext") is not None
-    return scope.get("scheme") in ("https", "wss") and not _is_forwarded(scope)
+    return scope.get("scheme") in ("https", "wss") and not is_forwarded(scope)
 
 
 def is_loopback(scope: Scope, receive: Receive, send: Send | None = None) -> bool:
@@ -130,7 +137,7 @@ def is_loopback(scope: Scope, receive: Receive, send: Send | None = None) -> boo
     peer = scope.get("client") if transport is None else transport.get_extra_info("peername")
     if not isinstance(peer, tuple | list) or not peer or scope.get("http_version") == "1.0":
         return False  # HTTP/1.0 is what a proxy speaks that nobody configured
-    if not _is_loopback_address(str(peer[0])) or _is_forwarded(scope):
+    if not _is_loopback_address(str(peer[0])) or is_forwarded(scope):
         return False
     hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
     return len(hosts) == 1 and _is_loopback_host(hosts[0].lower())
@@ -144,7 +151,8 @@ def _transport(receive: Receive, send: Send | None) -> Any:
     return getattr(server, "writer", None)  # it has a transport's ``get_extra_info``
 
 
-def _is_forwarded(scope: Scope) -> bool:
+def is_forwarded(scope: Scope) -> bool:
+    """True if a proxy shows: many don't, so False proves nothing."""
     return any(name in _FORWARDING or name.startswith(b"x-forwarded-") for name, _ in scope["headers"])
 
 

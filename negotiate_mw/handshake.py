@@ -147,7 +147,7 @@ _OURS = frozenset(
     }
 )
 # Authenticated, but under a name that nobody may use.
-_FORBIDDEN = frozenset({"name-mismatch", "name-forbidden", "name-unusable", "pac-missing"})
+_FORBIDDEN = frozenset({"name-mismatch", "name-forbidden", "name-unusable", "pac-missing", "groups-missing"})
 
 
 def event_of(token: bytes | None) -> Event:
@@ -236,7 +236,12 @@ def admit(identity: Identity, rules: Rules, token: bytes | None = None, scheme: 
     try:
         return Pass(identity=rules.named(identity), token=token, scheme=scheme)
     except AcceptError as error:
-        return Refuse(status=_status_of(error), reason=error.reason, detail=error.detail)
+        return refusal_of(error)
+
+
+def refusal_of(error: AcceptError) -> Refuse:
+    """The answer to somebody who proved who they are, and can't be let in after all."""
+    return Refuse(status=_status_of(error), reason=error.reason, detail=error.detail)
 
 
 def _continue(handshake: Handshake, outcome: AcceptResult, can_continue: bool) -> Challenge | Refuse:

@@ -4,6 +4,7 @@ Law: an ``Identity`` is made only from a completed context with a non-empty name
 Directory ticket is never believed before it was held against the account in the ticket's PAC.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -34,6 +35,7 @@ class Identity:
         attributes: what the context established.
         channel_bound: True if client and server proved that they share one TLS channel.
         is_service: True for computers (``pc1$``) and service principals (``host/pc1``).
+        named_attributes: what the KDC vouches for beside the name; ask ``attributes_of``.
     """
 
     principal: str
@@ -48,6 +50,11 @@ class Identity:
     attributes: ContextFlag = NO_FLAGS
     channel_bound: bool = False
     is_service: bool = False
+    named_attributes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def attributes_of(self, name: str) -> tuple[str, ...]:
+        """The values of a named attribute (RFC 6680), such as ``"auth-indicators"``; empty if there is none."""
+        return dict(self.named_attributes).get(name, ())
 
     @property
     def is_authenticated(self) -> bool:
@@ -98,6 +105,8 @@ class AcceptResult:
         attributes: final once ``status`` is ``OK`` (``pfContextAttr``).
         expires_at: when the context ends, aware and in UTC (``ptsExpiry``); None if it doesn't.
         identity: who it is; there exactly if ``status`` is ``OK``.
+        group_sids: returns the SIDs of the groups that the user's own domain vouches for, read from the ticket when
+            called, since that takes time (raises AcceptError, ``"groups-missing"``); None: there are none to read.
     """
 
     status: SecStatus
@@ -106,6 +115,7 @@ class AcceptResult:
     attributes: ContextFlag = NO_FLAGS
     expires_at: datetime | None = None
     identity: Identity | None = None
+    group_sids: Callable[[], frozenset[str]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if (self.status is SecStatus.OK) is not (self.identity is not None):

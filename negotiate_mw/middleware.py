@@ -7,6 +7,8 @@ server. Top to bottom, ``__call__`` is the whole story of a request.
 import asyncio
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 
 from starlette.authentication import AuthCredentials
@@ -14,25 +16,38 @@ from starlette.authentication import AuthCredentials
 from negotiate_mw import origin, telemetry
 from negotiate_mw.accept import Acceptor, Accepts
 from negotiate_mw.bindings import EndPoint
+from negotiate_mw.bound import BoundIdentities
 from negotiate_mw.connection import (
     Receive,
     Scope,
     Send,
+    is_forwarded,
     is_loopback,
     is_tls,
     lifespan_tls_context,
+    native,
     resolve,
     tls_context,
 )
 from negotiate_mw.contexts import ContextStore
 from negotiate_mw.errors import AcceptError, ConfigurationError
 from negotiate_mw.exempt import compile_exempt
-from negotiate_mw.handshake import IDLE, Challenge, Handshake, Pass, Refuse, Step, admit, conclude, decide
+from negotiate_mw.groups import Groups, OfApp, compile_groups
+from negotiate_mw.handshake import IDLE, Challenge, Handshake, Pass, Refuse, Step, admit, conclude, decide, refusal_of
 from negotiate_mw.identity import AcceptResult, Anonymous, Identity
 from negotiate_mw.lifespan import run_lifespan
 from negotiate_mw.policy import Limits, Policy, Rules
 from negotiate_mw.refusal import Refusal
-from negotiate_mw.respond import ASGIApp, OnRefused, carrying, refuse_http, refuse_websocket, with_identity_headers
+from negotiate_mw.respond import (
+    ASGIApp,
+    OnRefused,
+    carrying,
+    refuse_http,
+    refuse_websocket,
+    with_cookie,
+    with_identity_headers,
+)
+from negotiate_mw.sessions import Session, Sessions
 from negotiate_mw.status import SecStatus
 from negotiate_mw.wire import http
 from negotiate_mw.wire.errors import HeaderError
@@ -74,6 +89,11 @@ class NegotiateMiddleware:
         policy: who may in; None: ``Policy()``.
         required: False lets a request *without* a token pass as ``Anonymous()``; a failed token is 401 all the same.
         exempt: exact paths (``"/healthz"``), whole segments (``"/static/*"``), or a function of the scope.
+        groups: which groups a user is in: ``"pac"`` (the ticket's SIDs), ``PacGroups(…)``, ``LdapGroups(…)``, or
+            ``async (Identity) -> Iterable[str]``; None: nobody asks.
+        sessions: ``CookieSessions(…)`` or ``RedisSessions(…)``: remember a log-in between requests.
+        connection_bound: remember a log-in for its TCP connection, where it proved the TLS channel and a server adapter
+            of ours tells when the connection ends; elsewhere each request logs in.
         challenge: ``(scope) -> bool``; False leaves ``Negotiate`` out of a 401, for user agents that break on it.
         negotiate_once: no second challenge after a failed token. After a refused NTLM token there never is one: its
             browser would ask for a password again and again.
@@ -92,6 +112,9 @@ class NegotiateMiddleware:
         policy: Policy | None = None,
         required: bool = True,
         exempt: Collection[str] | Callable[[Scope], bool] = (),
+        groups: Groups | OfApp | str | None = None,
+        sessions: Sessions | None = None,
+        connection_bound: bool = False,
         challenge: Callable[[Scope], bool] | None = None,
         negotiate_once: bool = False,
         on_refused: OnRefused | None = None,
@@ -102,6 +125,10 @@ class NegotiateMiddleware:
             raise ConfigurationError("NegotiateMiddleware(policy=…): give a Policy(…)")
         if acceptor is not None and not isinstance(getattr(acceptor, "limits", None), Limits):
             raise ConfigurationError(f"NegotiateMiddleware(acceptor={acceptor!r}): give an Acceptor(…)")
+        if sessions is not None and not callable(getattr(sessions, "session", None)):
+            raise ConfigurationError(f"NegotiateMiddleware(sessions={sessions!r}): give CookieSessions(keys=[…])")
+        if not isinstance(connection_bound, bool):
+            raise ConfigurationError(f"NegotiateMiddleware(connection_bound={connection_bound!r}): give True or False")
         if challenge is not None and not callable(challenge):
             raise ConfigurationError("NegotiateMiddleware(challenge=…): give a function that takes a scope")
         if not isinstance(negotiate_once, bool):
@@ -111,8 +138,16 @@ class NegotiateMiddleware:
         self.app = app
         self._acceptor: Accepts = acceptor if acceptor is not None else Acceptor()
         self._policy = policy or Policy()
+        if connection_bound and not _proves_our_own_channel(self._policy):
+            raise ConfigurationError(
+                "NegotiateMiddleware(connection_bound=True): a log-in is remembered for its connection only where it "
+                "proved our own TLS channel; use Policy(channel_binding=ChannelBinding.when_present()) without "
+                "certfile= or tls_terminated_by_proxy, or remember it with sessions=CookieSessions(keys=[…])"
+            )
         self._required = required
         self._is_exempt = compile_exempt(exempt)
+        self._groups = compile_groups(groups)
+        self._sessions = sessions
         self._on_refused = on_refused
         self._challenge = challenge
         self._negotiate_once = negotiate_once
@@ -120,6 +155,7 @@ class NegotiateMiddleware:
         self._schemes = _NTLM_TOO if "ntlm" in self._acceptor.mechanisms else http.DEFAULT_SCHEMES
         self._end_point = EndPoint(self._policy.channel_binding)
         self._trusted = frozenset(self._policy.trusted_origins)
+        self._bound = BoundIdentities() if connection_bound else None
         self._tls_needed = self._policy.require_tls and not self._policy.tls_terminated_by_proxy
         self._store = ContextStore(self._limits.half_open, self._limits.handshake_seconds, self._discard)
         self._sweeping_on: asyncio.AbstractEventLoop | None = None
@@ -136,13 +172,18 @@ class NegotiateMiddleware:
         if not isinstance(outer, _Outer):
             outer = None
             scope["user"], scope["auth"] = _ANONYMOUS, _NO_CREDENTIALS
+        session = None
+        if self._sessions is not None and outer is None:
+            is_https = self._policy.tls_terminated_by_proxy or is_tls(scope, receive, send)
+            session = self._sessions.session(scope, is_tls=is_https)
+            send = with_cookie(send, session)
         if self._is_exempt(scope):
             return await self.app(scope, receive, send)
         decision = self._gate(scope, receive, send)
-        if decision is None:
-            decision = await (
-                self._authenticate(scope, receive, send) if outer is None else self._second_opinion(outer)
-            )
+        if decision is None and outer is not None:
+            decision = await self._second_opinion(outer)
+        elif decision is None:
+            decision = await self._authenticate(scope, receive, send, session)
         if not isinstance(decision, Pass):
             return await self._refuse(scope, receive, send, decision)
         scope[_DECIDED] = _Outer(decision.identity)
@@ -150,7 +191,7 @@ class NegotiateMiddleware:
         if decision.identity is not None and outer is None:
             telemetry.logged_in(scope, decision.identity)
             proof = carrying(decision.scheme, decision.token) if decision.token else None
-            send = with_identity_headers(send, proof)
+            send = with_identity_headers(send, proof, self._persistence(scope))
         await self.app(scope, receive, send)
 
     async def _outside_requests(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -173,10 +214,11 @@ class NegotiateMiddleware:
             )
         return None
 
-    async def _authenticate(self, scope: Scope, receive: Receive, send: Send) -> Decision:
+    async def _authenticate(self, scope: Scope, receive: Receive, send: Send, session: Session | None) -> Decision:
         """One leg: from the request's token and its connection's half-open handshake to a decision."""
         now = time.monotonic()
         pending = self._store.take(resolve(scope, receive, send), now) if self._store else IDLE
+        bound = self._bound_to(scope) if self._bound else None
         try:
             credentials = http.parse(scope["headers"], schemes=self._schemes, max_bytes=self._limits.token_bytes)
         except HeaderError as error:
@@ -190,7 +232,9 @@ class NegotiateMiddleware:
             self._discard(pending)
             return Refuse(status=503, reason="not-acquired", detail=str(error))
         token, scheme = (None, "") if credentials is None else (credentials.token, credentials.scheme)
-        remembered = self._remembered(scope, receive, send, rules) if token is None else None
+        remembered = None
+        if token is None:
+            remembered = await self._remembered(scope, receive, send, bound, session, rules)
         step = decide(
             token,
             pending,
@@ -223,6 +267,10 @@ class NegotiateMiddleware:
             self._sweep()
         elif isinstance(outcome, AcceptResult):
             self._acceptor.discard(outcome.context)
+            if isinstance(decision, Pass) and self._groups is not None:
+                decision = await self._with_groups(decision, self._groups, outcome)
+            if isinstance(decision, Pass):
+                await self._remember(decision, scope, receive, send, session)
         return decision
 
     async def _second_opinion(self, outer: "_Outer") -> Decision:
@@ -233,15 +281,65 @@ class NegotiateMiddleware:
             return Refuse(status=503, reason="not-acquired", detail=str(error))
         if outer.identity is None:
             return Challenge() if self._required else Pass()
-        return admit(outer.identity, rules)
+        decision = admit(outer.identity, rules)
+        if isinstance(decision, Pass) and self._groups is not None:
+            decision = await self._with_groups(decision, self._groups, None)
+        return decision
 
-    def _remembered(self, scope: Scope, receive: Receive, send: Send, rules: Rules) -> Identity | None:
+    async def _with_groups(self, decision: Pass, groups: Groups, result: AcceptResult | None) -> Pass | Refuse:
+        """Let somebody in with their groups, or not at all."""
+        assert decision.identity is not None
+        try:
+            found = await groups.of(decision.identity, result)
+        except AcceptError as error:
+            if not self._policy.groups_optional:
+                return refusal_of(error)
+            telemetry.without_groups(decision.identity, error.detail)
+            return decision
+        return replace(decision, identity=replace(decision.identity, groups=found))
+
+    async def _remember(
+        self, decision: Pass, scope: Scope, receive: Receive, send: Send, session: Session | None
+    ) -> None:
+        """Remember who has just logged in, as far as the operator wants it and the log-in proved it."""
+        assert decision.identity is not None
+        if self._bound is not None and tls_context(receive, send) is not None and not is_forwarded(scope):
+            self._bound.bind(native(scope), decision.identity)
+        if session is not None:
+            await session.begin(decision.identity)
+
+    def _bound_to(self, scope: Scope) -> Identity | None:
+        """Whose connection this is; nobody's from the next ``Authorization`` header on, whatever that says."""
+        assert self._bound is not None
+        connection = native(scope)
+        if is_forwarded(scope) or any(name == b"authorization" for name, _ in scope["headers"]):
+            self._bound.forget(connection)
+        return self._bound.of(connection, datetime.now(UTC))
+
+    def _persistence(self, scope: Scope) -> bytes | None:
+        """``Persistent-Auth``: will the next request on this connection need no token?"""
+        if self._bound is None:
+            return None
+        return b"true" if self._bound.of(native(scope), datetime.now(UTC)) is not None else b"false"
+
+    async def _remembered(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        bound: Identity | None,
+        session: Session | None,
+        rules: Rules,
+    ) -> Identity | None:
         """Who a request without a token is known to be, if that still meets the policy."""
         presumed = self._acceptor.presumed
-        if presumed is None or not is_loopback(scope, receive, send):
-            return None
-        decision = admit(presumed, rules)
-        return decision.identity if isinstance(decision, Pass) else None
+        if presumed is not None and not is_loopback(scope, receive, send):
+            presumed = None
+        for identity in (presumed, bound, None if session is None else await session.open()):
+            decision = None if identity is None else admit(identity, rules)
+            if isinstance(decision, Pass):
+                return decision.identity
+        return None
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, decision: Challenge | Refuse) -> None:
         refusal = Refusal(status=401 if isinstance(decision, Challenge) else decision.status)
@@ -295,6 +393,9 @@ class NegotiateMiddleware:
     async def _start(self, receive: Receive) -> None:
         await self._acceptor.acquire()
         self._rules_in_force()
+        for source in (self._groups, self._sessions):
+            if source is not None:
+                await source.start()
         self._end_point.start(lifespan_tls_context(receive))
         if "ntlm" in self._acceptor.mechanisms and self._policy.channel_binding.mode != "required":
             telemetry.warned(
@@ -305,6 +406,9 @@ class NegotiateMiddleware:
 
     async def _stop(self) -> None:
         self._store.clear()
+        for source in (self._sessions, self._groups):
+            if source is not None:
+                await source.stop()
         await self._acceptor.aclose()
 
     def _discard(self, handshake: Handshake) -> None:
@@ -322,6 +426,11 @@ class NegotiateMiddleware:
         self._sweeping_on = None if seconds is None else loop
         if seconds is not None:
             loop.call_later(seconds + _SWEEP_SLACK, self._sweep_again)
+
+
+def _proves_our_own_channel(policy: Policy) -> bool:
+    binding = policy.channel_binding
+    return binding.mode != "off" and binding.certfile is None and not policy.tls_terminated_by_proxy
 
 
 def _user_and_credentials(identity: Identity | None) -> tuple[Identity | Anonymous, AuthCredentials]:

@@ -100,6 +100,10 @@ class Policy:
             ``"when_present"``: also accept realms whose KDC makes no such PAC, as plain MIT ones; a realm that was
             seen to make it is held to it from then on.
         required_flags: attributes a context must have, else 403.
+        required_indicators: how a user must have logged in to the KDC, else 403: authentication indicators (RFC 8129)
+            such as ``["pkinit"]``, all of them.
+        groups_optional: let in without groups whoever's can't be had: else missing from the ticket is 403, and a
+            directory that is down is 503.
         require_tls: refuse plain http with 403 before a token is read (loopback excepted).
         tls_terminated_by_proxy: count every request as TLS.
         trusted_origins: origins whose pages may use the user's ambient credentials, as browsers write them:
@@ -114,6 +118,8 @@ class Policy:
     services: bool = False
     pac: str = "when_present"
     required_flags: ContextFlag = NO_FLAGS
+    required_indicators: Collection[str] = ()
+    groups_optional: bool = False
     require_tls: bool = False
     tls_terminated_by_proxy: bool = False
     trusted_origins: Collection[str] = ()
@@ -124,13 +130,13 @@ class Policy:
     def __post_init__(self) -> None:
         if isinstance(self.realms, str) and self.realms != "*":
             raise ConfigurationError(f'Policy(realms={self.realms!r}): give a list, realms=["{self.realms}"], or "*"')
-        if self.realms is not None and not _are_realms(self.realms):
+        if self.realms is not None and not _are_names(self.realms):
             raise ConfigurationError('Policy(realms=…): name at least one realm, such as realms=["CORP.EXAMPLE"]')
         if self.ntlm_domains is not None and isinstance(self.ntlm_domains, str):
             raise ConfigurationError(
                 f'Policy(ntlm_domains={self.ntlm_domains!r}): give a list, ["{self.ntlm_domains}"]'
             )
-        if self.ntlm_domains is not None and not _are_realms(self.ntlm_domains):
+        if self.ntlm_domains is not None and not _are_names(self.ntlm_domains):
             raise ConfigurationError('Policy(ntlm_domains=…): name at least one domain, such as ntlm_domains=["CORP"]')
         if not isinstance(self.channel_binding, ChannelBinding):
             raise ConfigurationError(
@@ -150,11 +156,15 @@ class Policy:
                 )
         if not isinstance(self.required_flags, ContextFlag):
             raise ConfigurationError("Policy(required_flags=…): give members, as in ContextFlag.MUTUAL_AUTH")
+        if isinstance(self.required_indicators, str) or (
+            self.required_indicators and not _are_names(self.required_indicators)
+        ):
+            raise ConfigurationError('Policy(required_indicators=…): give a list of names, such as ["pkinit"]')
         if self.pac not in ("when_present", "required"):
             raise ConfigurationError(f'Policy(pac={self.pac!r}): give "when_present" or "required"')
         if self.username is not None and not callable(self.username):
             raise ConfigurationError("Policy(username=…): give a function that takes an Identity and returns a str")
-        for name in ("services", "require_tls", "tls_terminated_by_proxy"):
+        for name in ("services", "groups_optional", "require_tls", "tls_terminated_by_proxy"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigurationError(f"Policy({name}=…): give True or False")
 
@@ -206,6 +216,10 @@ class Rules:
         required = self.policy.required_flags
         if required and (missing := required & ~identity.attributes):
             return "flags-missing", f"the context of {identity.principal!r} lacks {missing!r}"
+        if self.policy.required_indicators:
+            has = identity.attributes_of("auth-indicators")
+            if lacking := sorted(set(self.policy.required_indicators).difference(has)):
+                return "indicators-missing", f"{identity.principal!r} logged in with {sorted(has)}, without {lacking}"
         return None
 
     def is_unproven(self, identity: Identity) -> bool:
@@ -248,7 +262,7 @@ def _app_name(username: Callable[[Identity], str], identity: Identity) -> str:
     ) from cause
 
 
-def _are_realms(names: object) -> bool:
+def _are_names(names: object) -> bool:
     return isinstance(names, Collection) and bool(names) and all(name and isinstance(name, str) for name in names)
 
 

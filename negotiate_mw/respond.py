@@ -5,12 +5,15 @@ is never left for a shared cache to give to another.
 """
 
 import asyncio
+import re
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
 
 from negotiate_mw import telemetry
 from negotiate_mw.connection import Message, Receive, Scope, Send, reads_away
 from negotiate_mw.refusal import Refusal
+from negotiate_mw.sessions import Session
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 OnRefused = Callable[[Scope, Refusal], ASGIApp]
@@ -28,6 +31,14 @@ _SENTENCES = {
     431: "The request's Authorization header is too large.",
     503: "Sign-in is out of order for the moment.",
 }
+# fields that tell caches what to do; all but the first are for shared ones alone (RFC 9213), and go before it there
+_CACHE_FIELDS = (b"cache-control", b"surrogate-control", b"edge-control", b"x-accel-expires")
+# what an app may say to a browser's own cache (RFC 9111 5.2.2, RFC 8246, RFC 5861); quoted lists of fields don't match
+_TO_BROWSERS = re.compile(
+    rb"(?:^|,)\s*(no-store|no-cache|no-transform|must-revalidate|immutable|"
+    rb"(?:max-age|stale-while-revalidate|stale-if-error)=\"?\d+\"?)(?=\s*(?:,|$))",
+    re.IGNORECASE,
+)
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
 
@@ -36,8 +47,19 @@ def carrying(scheme: str, token: bytes) -> bytes:
     return (b"NTLM " if scheme == "ntlm" else b"Negotiate ") + b64encode(token)
 
 
-def with_identity_headers(send: Send, proof: bytes | None) -> Send:
-    """Wrap ``send`` for a response that belongs to a user, with our own proof in it if there is one."""
+def with_identity_headers(send: Send, proof: bytes | None, persistent: bytes | None = None) -> Send:
+    """Wrap ``send`` for a response that belongs to a user: no shared cache may keep it, whatever the app says.
+
+    An app that says ``public, max-age=60`` means "this page is the same for everyone", but not that whoever asks the
+    cache may have it without a log-in; and the user's last token is in it. So ``Cache-Control`` becomes ``private``
+    with what the app says to the user's own browser; the directives that invite shared caches (RFC 9111 3.5) and the
+    fields that talk to one kind of them over its head are left out. What may be shared belongs under ``exempt``.
+
+    Args:
+        send: what to wrap.
+        proof: a ``WWW-Authenticate`` value with the last token, if there is one.
+        persistent: ``Persistent-Auth``, as IIS sends it: is the user remembered for the connection? None: not said.
+    """
 
     async def sending(message: Message) -> None:
         if message["type"] in _STARTS:
@@ -45,13 +67,21 @@ def with_identity_headers(send: Send, proof: bytes | None) -> Send:
             add = _join if message["type"] == "websocket.http.response.start" else _append
             if proof is not None and message.get("status") != 401:
                 add(headers, b"www-authenticate", proof)
+            if persistent is not None:
+                headers.append((b"persistent-auth", persistent))
             add(headers, b"vary", b"Authorization, Cookie")
-            for name, _ in headers:
-                if name.lower() == b"cache-control":
-                    break
-            else:
-                headers.append((b"cache-control", b"private"))
-            message = {**message, "headers": headers}
+            message = {**message, "headers": _for_one_user(headers)}
+        await send(message)
+
+    return sending
+
+
+def with_cookie(send: Send, session: Session) -> Send:
+    """Wrap ``send`` for a request that has, or could have, a session."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] in _STARTS and (cookie := session.set_cookie()) is not None:
+            message = {**message, "headers": [*(message.get("headers") or ()), (b"set-cookie", cookie)]}
         await send(message)
 
     return sending
@@ -126,6 +156,25 @@ class _Page:
         """Close a response that the page left open."""
         if not self._ended:
             await self._send({"type": "http.response.body", "body": b""})
+
+
+def _for_one_user(headers: Headers) -> Headers:
+    kept: Headers = []
+    said: list[bytes] = []
+    for name, value in headers:
+        lowered = name.lower()
+        if not lowered.endswith(_CACHE_FIELDS):
+            kept.append((name, value))
+        elif lowered == b"cache-control":
+            said.append(value)
+    kept.append((b"cache-control", _private(b",".join(said)) if said else b"private"))
+    return kept
+
+
+@lru_cache(maxsize=256)
+def _private(said: bytes) -> bytes:
+    """The app's ``Cache-Control`` without what it says to shared caches."""
+    return b", ".join([b"private", *_TO_BROWSERS.findall(said)])
 
 
 def _append(headers: Headers, name: bytes, value: bytes) -> None:

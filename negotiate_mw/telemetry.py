@@ -59,6 +59,13 @@ def warned(event: str, sentence: str) -> None:
     _LOG.warning("%s", sentence, extra=_extra({"event": event}))
 
 
+def without_groups(identity: Identity, detail: str) -> None:
+    """Somebody was let in without groups, since the policy has them optional."""
+    line = plain(detail, 4 * _MAX_CHARACTERS)
+    fields = {"event": "without-groups", "principal": plain(identity.principal)}
+    _LOG.warning("logged in %s without groups: %s", fields["principal"], line, extra=_extra(fields))
+
+
 def app_failed(what: str, error: BaseException) -> None:
     """A callable that the app supplied raised; we went on without it."""
     _LOG.error("%s raised %s", what, plain(repr(error)), exc_info=error, extra=_extra({"event": "app-failed"}))

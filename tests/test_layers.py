@@ -8,7 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "negotiate_mw"
 ORDER = [
     "status", "errors", "wire", "ntlm_users", "identity", "refusal", "telemetry", "policy", "handshake", "backends",
-    "pool", "accept", "connection", "contexts", "bindings", "origin", "exempt", "lifespan", "respond", "middleware",
+    "pool", "accept", "connection", "contexts", "bound", "bindings", "origin", "exempt", "groups", "sessions",
+    "lifespan", "respond", "middleware",
     "servers",
     "testing", "cli",
 ]  # fmt: skip
@@ -20,7 +21,7 @@ LIBRARIES = {
     "testing/plugin.py": {"pytest"}, "testing/tickets.py": {"gssapi"}, "testing/realm.py": {"gssapi"},
 }  # fmt: skip
 IMPURE = {"asyncio", "logging", "os", "random", "secrets", "socket", "threading", "time"}
-PURE = ["handshake.py", "identity.py", "ntlm_users.py", "policy.py", "contexts.py", "origin.py", *(f"wire/{n}.py" for n in ("http", "spnego", "kerberos", "keytab", "ntlm", "pac"))]  # fmt: skip # noqa: E501
+PURE = ["handshake.py", "identity.py", "ntlm_users.py", "policy.py", "contexts.py", "bound.py", "origin.py", *(f"wire/{n}.py" for n in ("http", "spnego", "kerberos", "keytab", "ntlm", "pac"))]  # fmt: skip # noqa: E501
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
