@@ -122,3 +122,5 @@ names = variants(
     unlisted=named("{host}", "localhost"),
 )
 missing_key = named("localhost", "wiki.test.example")
+
+connection_bound = NegotiateMiddleware(page, connection_bound=True)
