@@ -68,8 +68,61 @@ def _ntlm_hash(options: argparse.Namespace) -> int:
     return 0
 
 
+def _decode_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "token",
+        metavar="TOKEN",
+        nargs="+",
+        help='a token or a whole header, such as "Authorization: Negotiate YII…"; -: read it from standard input. A '
+        "client's token logs in whoever copies it for some minutes, so better give it by -",
+    )
+
+
+def _decode(options: argparse.Namespace) -> int:
+    from negotiate_mw.decoding import describe
+
+    text = sys.stdin.read(_MAX_DECODED) if options.token == ["-"] else " ".join(options.token)
+    print("\n".join(describe(text)))
+    return 0
+
+
+_MAX_DECODED = 1 << 20  # characters; tokens end at 64 KiB
+
+
+def _sessions_arguments(parser: argparse.ArgumentParser) -> None:
+    from negotiate_mw.sessions.command import add_arguments
+
+    add_arguments(parser)
+
+
+def _sessions(options: argparse.Namespace) -> int:
+    from negotiate_mw.sessions.command import run
+
+    return run(options)
+
+
+def _forward_auth_arguments(parser: argparse.ArgumentParser) -> None:
+    from negotiate_mw.forward_auth.command import add_arguments
+
+    add_arguments(parser)
+
+
+def _forward_auth(options: argparse.Namespace) -> int:
+    from negotiate_mw.forward_auth.command import run
+
+    return run(options)
+
+
 _COMMANDS = (
+    _Command("decode", "Say in plain words what a token or a whole header is.", _decode_arguments, _decode),
+    _Command(
+        "forward-auth",
+        "Answer nginx, Traefik or Envoy, which ask who their client is.",
+        _forward_auth_arguments,
+        _forward_auth,
+    ),
     _Command("ntlm-hash", "Print a user's line for Acceptor(ntlm_users=…).", _ntlm_hash_arguments, _ntlm_hash),
+    _Command("sessions", "List and revoke the sessions that Redis keeps.", _sessions_arguments, _sessions),
 )
 
 if __name__ == "__main__":

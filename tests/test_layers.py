@@ -7,21 +7,22 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "negotiate_mw"
 ORDER = [
-    "status", "errors", "wire", "ntlm_users", "identity", "refusal", "telemetry", "policy", "handshake", "backends",
-    "pool", "accept", "connection", "contexts", "bound", "bindings", "origin", "exempt", "groups", "sessions",
-    "lifespan", "respond", "middleware",
+    "status", "errors", "wire", "ntlm_users", "identity", "refusal", "causes", "telemetry", "policy", "handshake",
+    "backends", "pool", "redis_store", "replay", "accept", "connection", "contexts", "bound", "bindings", "origin", "exempt", "groups", "directory", "ldap", "sessions",
+    "diagnosis", "refusal_log", "lifespan", "lifetime", "respond", "middleware", "forward_auth",
     "servers",
-    "testing", "cli",
+    "testing", "decoding", "cli",
 ]  # fmt: skip
 LIBRARIES = {
     "backends/gssapi.py": {"gssapi"}, "middleware.py": {"starlette"}, "servers/uvicorn.py": {"uvicorn"},
-    "servers/hypercorn.py": {"hypercorn"}, "servers/gunicorn.py": {"uvicorn", "uvicorn_worker"},
-    "bindings.py": {"cryptography"},
+    "servers/hypercorn.py": {"hypercorn"}, "forward_auth/command.py": {"uvicorn"}, "servers/gunicorn.py": {"uvicorn", "uvicorn_worker"},
+    "bindings.py": {"cryptography"}, "sessions/sealing.py": {"cryptography"}, "redis_store.py": {"redis"},
+    "directory/child.py": {"bonsai"}, "directory/login.py": {"gssapi"},
     "backends/ntlmv2.py": {"spnego"}, "backends/sspi.py": {"sspilib"},
     "testing/plugin.py": {"pytest"}, "testing/tickets.py": {"gssapi"}, "testing/realm.py": {"gssapi"},
 }  # fmt: skip
 IMPURE = {"asyncio", "logging", "os", "random", "secrets", "socket", "threading", "time"}
-PURE = ["handshake.py", "identity.py", "ntlm_users.py", "policy.py", "contexts.py", "bound.py", "origin.py", *(f"wire/{n}.py" for n in ("http", "spnego", "kerberos", "keytab", "ntlm", "pac"))]  # fmt: skip # noqa: E501
+PURE = ["causes.py", "diagnosis.py", "handshake.py", "identity.py", "ntlm_users.py", "policy.py", "contexts.py", "bound.py", "origin.py", "sessions/record.py", "directory/names.py", *(f"wire/{n}.py" for n in ("http", "spnego", "kerberos", "keytab", "logon_info", "ntlm", "pac"))]  # fmt: skip # noqa: E501
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
