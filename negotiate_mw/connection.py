@@ -135,9 +135,9 @@ def is_loopback(scope: Scope, receive: Receive, send: Send | None = None) -> boo
     """True if the client is on this machine: by the raw peer, the Host it asked for, and no sign of a proxy."""
     transport = _transport(receive, send)
     peer = scope.get("client") if transport is None else transport.get_extra_info("peername")
-    if not isinstance(peer, tuple | list) or not peer or scope.get("http_version") == "1.0":
-        return False  # HTTP/1.0 is what a proxy speaks that nobody configured
-    if not _is_loopback_address(str(peer[0])) or is_forwarded(scope):
+    if not isinstance(peer, tuple | list) or not peer or not _is_loopback_address(str(peer[0])):
+        return False
+    if is_forwarded(scope) or _may_be_passed_on(scope):
         return False
     hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
     return len(hosts) == 1 and _is_loopback_host(hosts[0].lower())
@@ -154,6 +154,12 @@ def _transport(receive: Receive, send: Send | None) -> Any:
 def is_forwarded(scope: Scope) -> bool:
     """True if a proxy shows: many don't, so False proves nothing."""
     return any(name in _FORWARDING or name.startswith(b"x-forwarded-") for name, _ in scope["headers"])
+
+
+def _may_be_passed_on(scope: Scope) -> bool:
+    """True if a proxy that shows in no header may have sent this: nginx opens a connection for each request."""
+    closes = any(name == b"connection" and value.lower() == b"close" for name, value in scope["headers"])
+    return closes or scope.get("http_version") == "1.0"
 
 
 def _is_loopback_address(address: str) -> bool:

@@ -36,8 +36,7 @@ _CACHE_FIELDS = (b"cache-control", b"surrogate-control", b"edge-control", b"x-ac
 # what an app may say to a browser's own cache (RFC 9111 5.2.2, RFC 8246, RFC 5861); quoted lists of fields don't match
 _TO_BROWSERS = re.compile(
     rb"(?:^|,)\s*(no-store|no-cache|no-transform|must-revalidate|immutable|"
-    rb"(?:max-age|stale-while-revalidate|stale-if-error)=\"?\d+\"?)(?=\s*(?:,|$))",
-    re.IGNORECASE,
+    rb"(?:max-age|stale-while-revalidate|stale-if-error)=\"?\d+\"?)(?=\s*(?:,|$))"
 )
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
@@ -174,7 +173,8 @@ def _for_one_user(headers: Headers) -> Headers:
 @lru_cache(maxsize=256)
 def _private(said: bytes) -> bytes:
     """The app's ``Cache-Control`` without what it says to shared caches."""
-    return b", ".join([b"private", *_TO_BROWSERS.findall(said)])
+    to_browsers = _TO_BROWSERS.findall(said.lower())
+    return b"no-store" if b"no-store" in to_browsers else b", ".join([b"private", *to_browsers])
 
 
 def _append(headers: Headers, name: bytes, value: bytes) -> None:

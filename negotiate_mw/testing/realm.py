@@ -63,6 +63,13 @@ KRB5_CONF = """\
   {hostname} = {name}
 """
 
+FOREIGN_REALM = """\
+[realms]
+  {name} = {{
+    kdc = 127.0.0.1:{port}
+  }}
+"""
+
 KDC_CONF = """\
 [kdcdefaults]
   kdc_listen = 127.0.0.1:{port}
@@ -246,6 +253,17 @@ class KerberosRealm:
         """
         for name in names:
             self._kadmin("cpw", "-randkey", *(["-keepold"] if keep_old else []), name)
+
+    def trust(self, other: "KerberosRealm") -> None:
+        """Let users of ``other``, another running realm, log in to this one's services, as in a one-way trust.
+
+        Their tickets come from ``other.initiator("HTTP/localhost@THIS.REALM", ccache)``.
+        """
+        key = secrets.token_hex(16)
+        for realm, foreign in ((self, other), (other, self)):
+            realm._kadmin("addprinc", "-pw", key, f"krbtgt/{self.name}@{other.name}")
+            with (realm.directory / "krb5.conf").open("a") as configuration:
+                configuration.write(FOREIGN_REALM.format(name=foreign.name, port=foreign._port))
 
     def keytab(self, *names: str, path: Path | None = None) -> Path:
         """Write the keys of services to a keytab, and return its path.

@@ -255,7 +255,19 @@ def test_under_uvicorn_the_socket_says_who_the_peer_is() -> None:
     assert not is_loopback(scope, Cycle(peername="").receive)  # a unix socket
 
 
-@pytest.mark.parametrize(("change", "local"), [({}, True), ({"http_version": "1.0"}, False), ({"client": ()}, False)])
+HOST = (b"host", b"127.0.0.1:8000")
+
+
+@pytest.mark.parametrize(
+    ("change", "local"),
+    [
+        ({}, True),
+        ({"http_version": "1.0"}, False),
+        ({"client": ()}, False),
+        ({"headers": [HOST, (b"connection", b"Close")]}, False),
+        ({"headers": [HOST, (b"connection", b"keep-alive")]}, True),
+    ],
+)
 def test_a_proxy_that_nobody_configured_is_not_a_local_client(change: dict[str, object], local: bool) -> None:
     async def receive() -> dict[str, object]:
         return {}
@@ -264,7 +276,7 @@ def test_a_proxy_that_nobody_configured_is_not_a_local_client(change: dict[str, 
         "type": "http",
         "http_version": "1.1",
         "client": ("127.0.0.1", 1),
-        "headers": [(b"host", b"127.0.0.1:8000")],
+        "headers": [HOST],
     }
 
     assert is_loopback(scope | change, receive) is local

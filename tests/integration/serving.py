@@ -41,9 +41,9 @@ class ServerEnded(Exception):
 class Server:
     """A uvicorn that listens, until ``stop``."""
 
-    def __init__(self, app: str, options: Sequence[str], env: Mapping[str, str]) -> None:
+    def __init__(self, app: str, options: Sequence[str], env: Mapping[str, str], under: Sequence[str] = ()) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - open until `stop`
-        command = [sys.executable, "-m", "uvicorn", app, "--port", "0", "--no-access-log", *options]
+        command = [*under, sys.executable, "-m", "uvicorn", app, "--port", "0", "--no-access-log", *options]
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=dict(env), stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log
         )
@@ -96,13 +96,16 @@ class Server:
 
 
 @contextmanager
-def serve(app: str, *options: str, env: Mapping[str, str]) -> Iterator[Server]:
+def serve(app: str, *options: str, env: Mapping[str, str], under: Sequence[str] = ()) -> Iterator[Server]:
     """``uvicorn app *options`` for a ``with`` block; a bare name is one of the apps in ``apps.py``.
+
+    Args:
+        under: a program that changes its own surroundings and then becomes uvicorn, such as ``setpriv``.
 
     Raises:
         ServerEnded: it didn't start.
     """
-    server = Server(app if ":" in app else f"{APPS}:{app}", options, env)
+    server = Server(app if ":" in app else f"{APPS}:{app}", options, env, under)
     try:
         yield server
     finally:

@@ -71,8 +71,8 @@ class Browser:
         return self._until_loaded()
 
     def run(self, script: str) -> Any:
-        """What a piece of JavaScript in the page comes to."""
-        found = self._do("Runtime.evaluate", expression=script, returnByValue=True)
+        """What a piece of JavaScript in the page comes to, in the end if it is a promise."""
+        found = self._do("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
