@@ -225,11 +225,9 @@ def test_krb5_conf_is_not_needed(site: Site, alice: User) -> None:
     assert (taken_away.status, never_there.status) == (200, 200)
 
 
-UNTRANSLATED = pytest.mark.xfail(strict=True, reason="the library's own failure is taken for the client's")
 BROKEN_CONF = "[libdefaults\n  realms = {\n"
 
 
-@UNTRANSLATED
 @pytest.mark.parametrize(
     ("harm", "words"),
     [
@@ -258,7 +256,6 @@ def test_a_krb5_conf_that_cannot_be_read_is_503_and_its_repair_is_enough(
     assert_one_error_line(broken, said, "library", words, str(site.krb5_conf))
 
 
-@UNTRANSLATED
 def test_a_broken_krb5_conf_stops_the_start_with_one_sentence(site: Site) -> None:
     site.krb5_conf.write_text(BROKEN_CONF)
 
@@ -325,7 +322,6 @@ def test_clocks_may_differ_by_five_minutes_and_a_wrong_one_is_401_until_it_is_se
 # The machine's limits
 
 
-@UNTRANSLATED
 def test_too_many_open_files_are_503_and_the_first_request_after_gets_in(site: Site, alice: User) -> None:
     with site.serving() as server, Wire(server.port) as wire:
         pid = server.process.pid
@@ -351,7 +347,6 @@ def fill(path: Path) -> None:
             file.write(bytes(4096))
 
 
-@UNTRANSLATED
 def test_a_full_disk_is_503_and_the_first_request_after_gets_in(site: Site, alice: User) -> None:
     needs_root("a disk of its own")
     mount = f'mount -t tmpfs -o size=64k,mode=700 none {site.rcache} && exec "$@"'
