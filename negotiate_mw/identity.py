@@ -4,13 +4,13 @@ Law: an ``Identity`` is made only from a completed context with a non-empty name
 Directory ticket is never believed before it was held against the account in the ticket's PAC.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from negotiate_mw.errors import AcceptError
 from negotiate_mw.status import NO_FLAGS, ContextFlag, SecStatus
+from negotiate_mw.wire.logon_info import LogonInfo
 from negotiate_mw.wire.pac import UpnDnsInfo
 
 # First components of names that stand for the realm's own machinery, or for nobody: never somebody who logs in.
@@ -29,7 +29,8 @@ class Identity:
         realm: the Kerberos realm or NTLM domain that vouches for the user.
         mechanism: ``"kerberos"`` or ``"ntlm"``.
         groups: the user's groups.
-        sid: the account's security identifier (Active Directory only).
+        sid: the account's security identifier, in Active Directory, and where the account is of a realm of the
+            keytab's; None elsewhere, since another realm's KDC could say anybody's.
         upn: the account's user principal name (Active Directory only).
         expires_at: when the proof ends (aware, UTC; a Kerberos ticket's end plus the allowed clock skew).
         attributes: what the context established.
@@ -94,6 +95,22 @@ class Anonymous:
         return "Anonymous()"
 
 
+class GroupSids(Protocol):
+    """Reads the groups that a ticket's PAC says its account is in (see ``vouched_groups``)."""
+
+    def __call__(self, domain_sid: str | None = None) -> frozenset[str]:
+        """The groups' SIDs.
+
+        Args:
+            domain_sid: the SID of the domain whose groups are wanted; a must for accounts of a realm that isn't one of
+                the keytab's. None: all.
+
+        Raises:
+            AcceptError: LOGON_DENIED, ``"groups-missing"``: the PAC says nothing that can be believed;
+                ``"name-mismatch"``: it is another account's. INTERNAL_ERROR: the library can't read it.
+        """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptResult:
     """One successful accept step (what ``AcceptSecurityContext`` returns through its out-parameters).
@@ -105,8 +122,8 @@ class AcceptResult:
         attributes: final once ``status`` is ``OK`` (``pfContextAttr``).
         expires_at: when the context ends, aware and in UTC (``ptsExpiry``); None if it doesn't.
         identity: who it is; there exactly if ``status`` is ``OK``.
-        group_sids: returns the SIDs of the groups that the user's own domain vouches for, read from the ticket when
-            called, since that takes time (raises AcceptError, ``"groups-missing"``); None: there are none to read.
+        group_sids: reads the SIDs of the user's groups from the ticket, when called, since that takes time; None: there
+            are none to read.
     """
 
     status: SecStatus
@@ -115,7 +132,7 @@ class AcceptResult:
     attributes: ContextFlag = NO_FLAGS
     expires_at: datetime | None = None
     identity: Identity | None = None
-    group_sids: Callable[[], frozenset[str]] | None = field(default=None, repr=False)
+    group_sids: "GroupSids | None" = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if (self.status is SecStatus.OK) is not (self.identity is not None):
@@ -151,11 +168,12 @@ def parse_principal(text: str) -> tuple[tuple[str, ...], str]:
     stand for control characters.
 
     Raises:
-        AcceptError: LOGON_DENIED, ``"name-unusable"``: no realm, an empty part, or a character that isn't printable.
+        AcceptError: LOGON_DENIED, ``"name-unusable"``: no realm, an empty part, or a character that isn't printable, or
+            a space at the end of a part.
     """
-    if "\\" not in text and text.isprintable():
+    if "\\" not in text:
         name, at, realm = text.partition("@")
-        if at and realm and "@" not in realm and "/" not in realm and name and "/" not in name:
+        if _is_plain(name) and at and _is_plain(realm) and "@" not in realm and "/" not in text:
             return (name,), realm
     return _parse_quoted(text)
 
@@ -172,12 +190,17 @@ def _parse_quoted(text: str) -> tuple[tuple[str, ...], str]:
             parts.append("")
         else:
             parts[-1] += letter
-    usable = all(part and part.isprintable() for part in parts) and not set(parts[-1]) & {"@", "\\"}
+    usable = all(map(_is_plain, parts)) and not set(parts[-1]) & {"@", "\\"}
     if separators.count("@") != 1 or not usable:
         raise AcceptError(
             SecStatus.LOGON_DENIED, "name-unusable", detail=f"the ticket's name {text!r} has no usable form"
         )
     return tuple(parts[:-1]), parts[-1]
+
+
+def _is_plain(part: str) -> bool:
+    """True for printable text without spaces at its ends, which get lost in headers, and with them who that is."""
+    return part.isprintable() and part.strip() == part != ""
 
 
 def account_of(ticket_name: str, info: UpnDnsInfo | None) -> Account:
@@ -218,7 +241,7 @@ def _matching_account(name: str, realm: str, info: UpnDnsInfo) -> tuple[str, str
         # [MS-PAC] 2.10: without a UPN of its own, the account's UPN is made of its name and its domain.
         account = info.upn.rpartition("@")[0]
     known = {info.upn.casefold(), *([account.casefold()] if account else [])}
-    if not account or not account.isprintable() or "@" in account or "/" in account or "\\" in account:
+    if not account or not _is_plain(account) or "@" in account or "/" in account or "\\" in account:
         raise AcceptError(
             SecStatus.LOGON_DENIED,
             "name-mismatch",
@@ -231,3 +254,47 @@ def _matching_account(name: str, realm: str, info: UpnDnsInfo) -> tuple[str, str
             detail=f"the ticket says {name!r}, but its account is {account!r} (UPN {info.upn!r})",
         )
     return account, info.sid, info.upn
+
+
+def vouched_groups(
+    account: Account, info: LogonInfo, *, at_home: bool, domain_sid: str | None = None
+) -> frozenset[str]:
+    """The groups of an account, as far as whoever says so may be believed.
+
+    The KDC of a keytab's own realm may say anything. Any other realm's KDC wrote the PAC of its users alone, and could
+    have put our administrators' SIDs into it, as theirs or as their groups; whether our KDC filtered that can't be
+    seen. So of such a PAC count the groups of that realm's own domain and no others: none of our domain, none of a
+    third one, none of ``BUILTIN``, no well-known ones; and what its domain's SID is has to be known beforehand.
+
+    Args:
+        account: who ``account_of`` found.
+        info: the PAC's KERB_VALIDATION_INFO.
+        at_home: the account's realm is one of the keytab's.
+        domain_sid: the SID of the domain whose groups are wanted; None: all.
+
+    Raises:
+        AcceptError: LOGON_DENIED, ``"name-mismatch"``: the groups are another account's; ``"groups-missing"``: nothing
+            that its KDC says can be believed.
+    """
+    if account.sid is not None:
+        is_same = account.sid == info.user_sid
+    else:  # domain controllers before late 2021 don't say whose SID it is
+        is_same = account.bare_name.casefold() == info.account_name.casefold()
+    if not is_same:
+        raise AcceptError(
+            SecStatus.LOGON_DENIED,
+            "name-mismatch",
+            detail=f"the account is {account.principal!r} ({account.sid}), but the ticket's groups are those of "
+            f"{info.account_name!r} ({info.user_sid})",
+        )
+    if domain_sid is None and at_home:
+        return info.group_sids()
+    problem = None
+    if domain_sid is None:
+        problem = f"could claim any; name its domain, as in PacGroups(realms={{{account.realm!r}: 'S-1-5-21-…'}})"
+    elif info.user_sid.rpartition("-")[0] != domain_sid:
+        problem = f"says that it is {info.user_sid}, which is not of {domain_sid}"
+    if problem:
+        detail = f"the groups of {account.principal!r}: the KDC of {account.realm} {problem}"
+        raise AcceptError(SecStatus.LOGON_DENIED, "groups-missing", detail=detail)
+    return frozenset(sid for sid in info.group_sids() if sid.rpartition("-")[0] == domain_sid)

@@ -36,8 +36,10 @@ from negotiate_mw.groups import Groups, OfApp, compile_groups
 from negotiate_mw.handshake import IDLE, Challenge, Handshake, Pass, Refuse, Step, admit, conclude, decide, refusal_of
 from negotiate_mw.identity import AcceptResult, Anonymous, Identity
 from negotiate_mw.lifespan import run_lifespan
+from negotiate_mw.lifetime import run_websocket
 from negotiate_mw.policy import Limits, Policy, Rules
 from negotiate_mw.refusal import Refusal
+from negotiate_mw.refusal_log import RefusalLog
 from negotiate_mw.respond import (
     ASGIApp,
     OnRefused,
@@ -154,6 +156,7 @@ class NegotiateMiddleware:
         self._limits = self._acceptor.limits
         self._schemes = _NTLM_TOO if "ntlm" in self._acceptor.mechanisms else http.DEFAULT_SCHEMES
         self._end_point = EndPoint(self._policy.channel_binding)
+        self._refusals = RefusalLog(self._acceptor, self._policy)
         self._trusted = frozenset(self._policy.trusted_origins)
         self._bound = BoundIdentities() if connection_bound else None
         self._tls_needed = self._policy.require_tls and not self._policy.tls_terminated_by_proxy
@@ -192,6 +195,10 @@ class NegotiateMiddleware:
             telemetry.logged_in(scope, decision.identity)
             proof = carrying(decision.scheme, decision.token) if decision.token else None
             send = with_identity_headers(send, proof, self._persistence(scope))
+            if scope["type"] == "websocket":
+                ended = None if session is None else session.ended
+                until = decision.identity.expires_at
+                return await run_websocket(self.app, scope, receive, send, until=until, ended=ended)
         await self.app(scope, receive, send)
 
     async def _outside_requests(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -292,7 +299,7 @@ class NegotiateMiddleware:
         try:
             found = await groups.of(decision.identity, result)
         except AcceptError as error:
-            if not self._policy.groups_optional:
+            if error.reason == "name-mismatch" or not self._policy.groups_optional:
                 return refusal_of(error)
             telemetry.without_groups(decision.identity, error.detail)
             return decision
@@ -346,7 +353,7 @@ class NegotiateMiddleware:
         if isinstance(decision, Challenge):
             telemetry.challenged(scope, refusal)
         else:
-            telemetry.refused(scope, refusal, decision.reason, decision.detail)
+            await self._refusals.write(scope, refusal, decision.reason, decision.detail)
         challenges = self._challenges(scope, receive, send, decision)
         if scope["type"] == "websocket":
             return await refuse_websocket(scope, receive, send, refusal, challenges)
@@ -406,6 +413,7 @@ class NegotiateMiddleware:
 
     async def _stop(self) -> None:
         self._store.clear()
+        self._refusals.close()
         for source in (self._sessions, self._groups):
             if source is not None:
                 await source.stop()

@@ -111,7 +111,8 @@ class Policy:
         ntlm_domains: NTLM domains that may log in; None: those of the user file or the joined domain.
         channel_binding: whether a log-in has to prove the TLS channel that it came over.
         username: makes ``Identity.username``; None: the bare name if exactly one realm or domain may log in, counted
-            together, else the principal.
+            together, else the principal. ``negotiate_mw.local_names.local_name`` goes by krb5.conf's
+            ``auth_to_local``.
     """
 
     realms: Collection[str] | str | None = None

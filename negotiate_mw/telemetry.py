@@ -2,12 +2,24 @@
 
 Law: one named event per outcome and none for entering or leaving; what a client chose is escaped and cut; no token,
 key, cookie or password ever comes here.
+
+Each record has these fields besides (``logging``'s ``extra``), for structured logs:
+
+- ``negotiate_event``: ``logged-in``, ``challenged``, ``refused``, ``refused-more``, ``without-groups``, ``app-failed``,
+  ``out-of-order``, ``without-lifespan``, or a warning's own name
+- ``negotiate_principal``: who logged in
+- ``negotiate_reason``, ``negotiate_status``, ``negotiate_detail``: of a refusal; the status is the HTTP answer's
+- ``negotiate_cause``, ``negotiate_sentence``, ``negotiate_cure``: of a refusal whose cause was found, ``causes.py``
+- ``negotiate_reference``: of a refusal; the client was told the same
+- ``negotiate_repeats``: how many refusals of this peer and reason got no line of their own (``refused-more``)
+- ``negotiate_peer``, ``negotiate_method``, ``negotiate_path``: of the request
 """
 
 import logging
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
+from negotiate_mw.causes import Finding
 from negotiate_mw.identity import Identity
 from negotiate_mw.refusal import Refusal
 
@@ -39,19 +51,47 @@ def challenged(scope: Scope, refusal: Refusal) -> None:
         _LOG.debug("challenged%s", _tail(fields), extra=_extra(fields))
 
 
-def refused(scope: Scope, refusal: Refusal, reason: str, detail: str) -> None:
+def refused(scope: Scope, refusal: Refusal, reason: str, detail: str, found: Finding | None = None) -> None:
     """Somebody was turned away: WARNING, or ERROR where it is ours or the operator's to mend."""
-    fields = {"event": "refused", "reason": reason, "status": refusal.status, "reference": refusal.reference}
-    fields |= _request(scope)
+    line = plain(detail, 4 * _MAX_CHARACTERS)
+    fields = {"event": "refused", "reason": reason, "status": refusal.status, "detail": line}
+    if found is not None:
+        fields |= {"cause": found.cause, "sentence": found.sentence, "cure": found.cure}
+        if not found.told:
+            line = plain(f"{line}. {found}" if line else str(found), 8 * _MAX_CHARACTERS)
+    fields |= {"reference": refusal.reference, **_request(scope)}
     _LOG.log(
-        logging.ERROR if refusal.status >= 500 else logging.WARNING,
+        _level(refusal),
         "refused with %d: %s: %s%s",
         refusal.status,
         reason,
-        plain(detail, 4 * _MAX_CHARACTERS),
+        line,
         _tail(fields),
         extra=_extra(fields),
     )
+
+
+def refused_more(peer: str, reason: str, repeats: int) -> None:
+    """A minute has passed in which one peer was refused for one reason more often than lines were written."""
+    fields = {"event": "refused-more", "reason": reason, "repeats": repeats, "peer": peer}
+    _LOG.warning("refused: %s: … %d more like this from %s in 60 s", reason, repeats, peer, extra=_extra(fields))
+
+
+def unexplained(reason: str, error: BaseException) -> None:
+    """Finding a refusal's cause failed, which is a mistake of ours; the refusal stands."""
+    fields = {"event": "unexplained", "reason": reason}
+    _LOG.error("no cause was found for %s: %s", reason, plain(repr(error)), exc_info=error, extra=_extra(fields))
+
+
+def is_heard(refusal: Refusal) -> bool:
+    """True if anybody reads such a refusal's line."""
+    return _LOG.isEnabledFor(_level(refusal))
+
+
+def peer_of(scope: Scope) -> str:
+    """The request's peer, for a line."""
+    peer = scope.get("client")
+    return plain(peer[0]) if peer else "local"
 
 
 def warned(event: str, sentence: str) -> None:
@@ -82,10 +122,13 @@ def out_of_order(sentence: str) -> None:
     _LOG.error("can't accept log-ins: %s", line, extra=_extra({"event": "out-of-order"}))
 
 
+def _level(refusal: Refusal) -> int:
+    return logging.ERROR if refusal.status >= 500 else logging.WARNING
+
+
 def _request(scope: Scope) -> dict[str, str]:
-    peer = scope.get("client")
     return {
-        "peer": plain(peer[0]) if peer else "local",
+        "peer": peer_of(scope),
         "method": plain(scope.get("method", scope["type"])),
         "path": plain(scope.get("path", "")),
     }

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "negotiate_mw"
 ORDER = [
-    "status", "errors", "wire", "ntlm_users", "identity", "refusal", "causes", "telemetry", "policy", "handshake",
+    "status", "errors", "wire", "ntlm_users", "identity", "local_names", "refusal", "causes", "telemetry", "policy", "handshake",
     "backends", "pool", "redis_store", "replay", "accept", "connection", "contexts", "bound", "bindings", "origin", "exempt", "groups", "directory", "ldap", "sessions",
     "diagnosis", "refusal_log", "lifespan", "lifetime", "respond", "middleware", "forward_auth",
     "servers",

@@ -5,9 +5,30 @@ mechanism is complete and allowed, and the name is not empty.
 """
 
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from negotiate_mw.identity import AcceptResult
+from negotiate_mw.wire.keytab import KeytabEntry
+
+
+class Holdings(NamedTuple):
+    """What an acceptor of Kerberos has, for explaining a refusal, and never for deciding one.
+
+    Attributes:
+        service: first component of its names, ``"HTTP"``.
+        hosts: names that it is kept to, ``"HTTP/www.corp.example"``; empty: any of the keytab.
+        keytab: the keytab's path.
+        entries: labels of the keytab's keys.
+        locked_replay_file: the replay cache, where another process holds its lock right now.
+        uses_gssproxy: steps go to another process, which has keys of its own.
+    """
+
+    service: str
+    hosts: frozenset[str]
+    keytab: str
+    entries: tuple[KeytabEntry, ...]
+    locked_replay_file: str | None = None
+    uses_gssproxy: bool = False
 
 
 class Context:
@@ -19,9 +40,10 @@ class Context:
         lock: held while a step runs, until it has really ended.
         open: a further leg may come.
         host: the host that the leg under way asks for, where the acceptor's name depends on it.
+        spent: one of its legs is remembered by all nodes, where they share a replay cache.
     """
 
-    __slots__ = ("__weakref__", "backend", "handle", "host", "lock", "open")
+    __slots__ = ("__weakref__", "backend", "handle", "host", "lock", "open", "spent")
 
     def __init__(self, backend: "Backend") -> None:
         self.backend = backend
@@ -29,6 +51,7 @@ class Context:
         self.lock = Lock()
         self.open = True
         self.host: str | None = None
+        self.spent = False
 
     def __repr__(self) -> str:
         return f"<Context {'open' if self.open else 'ended'} at {id(self):#x}>"

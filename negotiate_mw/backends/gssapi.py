@@ -6,10 +6,12 @@ that it is told; each finished context is held against that rule again. Every er
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from time import time
 from typing import Any
 
@@ -23,21 +25,25 @@ except ImportError as error:
     ) from error
 
 from negotiate_mw import telemetry
-from negotiate_mw.backends import Context
+from negotiate_mw.backends import Context, Holdings
 from negotiate_mw.backends.keytab import Keytab
 from negotiate_mw.backends.replay_file import ReplayFile
 from negotiate_mw.errors import AcceptError, ConfigurationError
-from negotiate_mw.identity import AcceptResult, Account, Identity, account_of
+from negotiate_mw.identity import AcceptResult, Account, Identity, account_of, vouched_groups
 from negotiate_mw.status import ContextFlag, SecStatus
 from negotiate_mw.wire import der
 from negotiate_mw.wire.errors import WireError
 from negotiate_mw.wire.kerberos import krb_error_code
+from negotiate_mw.wire.logon_info import read_logon_info
 from negotiate_mw.wire.pac import UpnDnsInfo, read_upn_dns_info
 from negotiate_mw.wire.spnego import KRB5, SPNEGO
 
 _KRB5 = raw.OID(elements=der.encode_oid(KRB5))
 _SPNEGO = raw.OID(elements=der.encode_oid(SPNEGO))
+_GSSPROXY = Path("/etc/gss/mech.d/proxymech.conf")  # without it, GSS_USE_PROXY asks nobody
 _UPN_DNS_INFO = b"urn:mspac:upn-dns-info"
+_LOGON_INFO = b"urn:mspac:logon-info"
+_INDICATORS = b"auth-indicators"
 _MAX_REALMS = 1000  # that we remember something of; a forest has dozens
 _CHANNEL_BOUND = 2048  # GSS_C_CHANNEL_BOUND_FLAG (MIT krb5 1.19)
 
@@ -72,6 +78,15 @@ _BY_ROUTINE_ERROR = {
     9: (SecStatus.INVALID_TOKEN, "malformed", "the library can't read the token"),
     12: (SecStatus.CONTEXT_EXPIRED, "ticket-expired", "the ticket has ended"),
 }
+# No client has a part in these; the system's own words come through the library as they are.
+_OF_THIS_MACHINE = frozenset(
+    {
+        "Improper format of Kerberos configuration file",
+        "Can't open/find Kerberos configuration file",
+        *map(os.strerror, (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOLCK)),
+        *map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE)),
+    }
+)
 _REFUSED = (SecStatus.LOGON_DENIED, "refused", "the library refused the token")
 
 
@@ -140,14 +155,28 @@ class GssapiBackend:
         try:
             acceptor = raw.import_name(name.encode(), raw.NameType.hostbased_service)
             # SPNEGO has to be asked for beside Kerberos, and then kept from negotiating whatever else is installed.
+            # Kerberos alone before: where it fails beside SPNEGO, the library goes on without it.
+            raw.acquire_cred_from(store, acceptor, usage="accept", mechs=[_KRB5])
             credential = raw.acquire_cred_from(store, acceptor, usage="accept", mechs=[_KRB5, _SPNEGO]).creds
             raw.set_neg_mechs(credential, [_KRB5])
         except GSSError as error:
-            raise ConfigurationError(f"the Kerberos library refuses {str(self._keytab.path)!r} ({error})") from error
+            refuses = f"the Kerberos library refuses {str(self._keytab.path)!r} ({error})"
+            raise ConfigurationError(_of_this_machine(error) or refuses) from error
         self._credential = credential
 
     def problem(self) -> str | None:
         return self._keytab.problem() or self._replay_file.problem()
+
+    def holdings(self) -> Holdings:
+        """What there is to accept with; looks at the replay cache's lock, so not for the event loop."""
+        return Holdings(
+            service=self._service,
+            hosts=frozenset(map(bytes.decode, self._hosts)),
+            keytab=str(self._keytab.path),
+            entries=self._keytab.entries,
+            locked_replay_file=self._replay_file.locked(),
+            uses_gssproxy=self.may_block and _GSSPROXY.exists(),
+        )
 
     def step(self, context: Context, token: bytes, bindings: bytes | None) -> AcceptResult:
         channel = None if bindings is None else raw.ChannelBindings(application_data=bindings)
@@ -171,9 +200,14 @@ class GssapiBackend:
             raise AcceptError(SecStatus.LOGON_DENIED, "mechanism-not-allowed", detail="the context isn't Kerberos")
         if self._hosts:
             self._check_target(done.context, context.host)
-        name = raw.display_name(done.initiator_name, False).name
-        account = account_of(_printed(name), _upn_dns_info(done.initiator_name))
+        initiator = done.initiator_name
+        # asked first, since the binding puts an error into words at once, which takes as long as half a log-in
+        listed = raw.inquire_name(initiator, mech_name=False, attrs=True).attrs
+        info = _upn_dns_info(initiator) if _UPN_DNS_INFO in listed else None
+        account = account_of(_printed(raw.display_name(initiator, False).name), info)
         self._hold_to_pac(account)
+        at_home = account.realm in self._keytab.realms
+        sid = account.sid if at_home else None  # a realm of elsewhere might say anybody's
         flags = int(done.flags) & _KNOWN_FLAGS
         attributes = _attributes(flags)
         expires_at = None if done.lifetime is None else datetime.fromtimestamp(time() + done.lifetime, UTC)
@@ -183,18 +217,20 @@ class GssapiBackend:
             token=done.token,
             attributes=attributes,
             expires_at=expires_at,
+            group_sids=_GroupSids(initiator, account, at_home=at_home) if _LOGON_INFO in listed else None,
             identity=Identity(
                 principal=account.principal,
-                account_id=account.sid or account.principal,
+                account_id=sid or account.principal,
                 username=account.bare_name if self._keytab.realms == {account.realm} else account.principal,
                 realm=account.realm,
                 mechanism="kerberos",
-                sid=account.sid,
+                sid=sid,
                 upn=account.upn,
                 expires_at=expires_at,
                 attributes=attributes,
                 channel_bound=bool(flags & _CHANNEL_BOUND),
                 is_service=account.is_service,
+                named_attributes=_indicators(initiator) if _INDICATORS in listed else (),
             ),
         )
 
@@ -241,7 +277,21 @@ class GssapiBackend:
                 return AcceptError(SecStatus.NO_CREDENTIALS, "keytab", detail=problem, token=token)
             if problem := self._replay_file.problem():
                 return AcceptError(SecStatus.INTERNAL_ERROR, "replay-cache", detail=problem, token=token)
+            if problem := _of_this_machine(error):
+                return AcceptError(SecStatus.INTERNAL_ERROR, "library", detail=problem, token=token)
         return AcceptError(status, reason, detail=f"{detail} [{error.gen_message()}]", token=token)
+
+
+def _of_this_machine(error: GSSError) -> str | None:
+    """What keeps the library from working, as one sentence; None if that isn't known."""
+    for words in error.get_all_statuses(error.min_code, False):
+        if words in _OF_THIS_MACHINE:
+            conf = os.environ.get("KRB5_CONFIG") or "/etc/krb5.conf"
+            return (
+                f"the Kerberos library can't work on this machine ({words}); look at {conf}, the replay cache's disk "
+                "and the limit of open files"
+            )
+    return None
 
 
 def _krb_error_code(token: bytes | None) -> int:
@@ -257,10 +307,42 @@ def _printed(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
 
 
-def _upn_dns_info(name: Any) -> UpnDnsInfo | None:
-    # asked first, since the binding puts an error into words at once, which takes as long as half a log-in
-    if _UPN_DNS_INFO not in raw.inquire_name(name, mech_name=False, attrs=True).attrs:
-        return None
+class _GroupSids:
+    """Reads the groups out of a ticket's PAC when called: ``AcceptResult.group_sids``."""
+
+    __slots__ = ("_account", "_at_home", "_name")
+
+    def __init__(self, name: Any, account: Account, *, at_home: bool) -> None:
+        self._name = name
+        self._account = account
+        self._at_home = at_home
+
+    def __call__(self, domain_sid: str | None = None) -> frozenset[str]:
+        try:
+            found = raw.get_name_attribute(self._name, _LOGON_INFO)
+            if not found.authenticated:
+                raise _no_groups("the ticket's PAC isn't verified")
+            info = read_logon_info(found.values[0])
+        except GSSError as error:
+            raise AcceptError(SecStatus.INTERNAL_ERROR, "groups-failed", detail=f"the library says {error}") from error
+        except WireError as error:
+            raise _no_groups(f"the ticket's PAC can't be read: KERB_VALIDATION_INFO, {error}") from error
+        return vouched_groups(self._account, info, at_home=self._at_home, domain_sid=domain_sid)
+
+
+def _no_groups(detail: str) -> AcceptError:
+    return AcceptError(SecStatus.LOGON_DENIED, "groups-missing", detail=detail)
+
+
+def _indicators(name: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """How the user logged in to the KDC (RFC 8129), where the KDC vouches for it."""
+    found = raw.get_name_attribute(name, _INDICATORS)
+    if not found.authenticated:
+        return ()
+    return ((_INDICATORS.decode(), tuple(_printed(value) for value in found.values)),)
+
+
+def _upn_dns_info(name: Any) -> UpnDnsInfo:
     found = raw.get_name_attribute(name, _UPN_DNS_INFO)
     if not found.authenticated:
         raise AcceptError(SecStatus.LOGON_DENIED, "name-mismatch", detail="the ticket's PAC isn't verified")

@@ -3,6 +3,7 @@
 code. Its law: nothing here is verified. The names explain a failure; the authenticator, which is what no
 attacker can vary, tells a replay, so exactly one spelling of it is read."""
 
+import re
 from dataclasses import dataclass, field
 
 from . import der
@@ -20,8 +21,24 @@ _AP_REQ, _TICKET, _KRB_ERROR = 0x6E, 0x61, 0x7E  # [APPLICATION 14], [APPLICATIO
 _PVNO = der.encode(0xA0, der.encode(der.INTEGER, b"\x05"))
 _MSG_TYPE = der.encode(0xA1, der.encode(der.INTEGER, b"\x0e"))
 _MSG_TYPE_ERROR = der.encode(0xA1, der.encode(der.INTEGER, b"\x1e"))
+_GENERALIZED_TIME = 0x18
+_TIME = re.compile(rb"([0-9]{4})" + 5 * rb"([0-9]{2})" + b"Z")
 _MUTUAL_REQUIRED = 0x20  # bit 2 of ap-options
 _I32 = {"low": -(2**31), "high": 2**31 - 1}
+
+_ENCTYPES = {
+    1: "des-cbc-crc",
+    3: "des-cbc-md5",
+    16: "des3-cbc-sha1",
+    17: "aes128-cts-hmac-sha1-96",
+    18: "aes256-cts-hmac-sha1-96",
+    19: "aes128-cts-hmac-sha256-128",
+    20: "aes256-cts-hmac-sha384-192",
+    23: "rc4-hmac",
+    24: "rc4-hmac-exp",
+    25: "camellia128-cts-cmac",
+    26: "camellia256-cts-cmac",
+}
 
 # exactly what krb5_unparse_name does; other control characters stay as they are, and loggers must mind them
 _ESCAPES = str.maketrans({"\\": "\\\\", "/": "\\/", "@": "\\@", "\0": "\\0", "\b": "\\b", "\t": "\\t", "\n": "\\n"})
@@ -46,6 +63,19 @@ class ApReq:
     def spn(self) -> str:
         """The service's principal as krb5 tools print it: `HTTP/www.corp.example@CORP.EXAMPLE`."""
         return f"{unparse(self.service)}@{unparse((self.realm,))}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KrbError:
+    """A KRB-ERROR, as an acceptor or a KDC answers: the `code`, the service, and both clocks where they are said, as
+    `2026-01-05 09:30:00 UTC`."""
+
+    code: int
+    realm: str
+    service: tuple[str, ...]
+    client_time: str | None
+    server_time: str
+    text: str | None
 
 
 def unparse(components: tuple[str, ...]) -> str:
@@ -88,6 +118,56 @@ def read_ap_req(mech_token: bytes) -> ApReq:
 def krb_error_code(token: bytes) -> int | None:
     """The error-code (RFC 4120 7.5.9) in an acceptor's error `token`, bare or in a NegTokenResp; None where
     that one carries no Kerberos token. Raises WireError, or Incomplete if its lengths promise more."""
+    if (framed := _krb_error(token)) is None:
+        return None
+    token, at = framed
+    end = len(token)
+    # ctime and cusec are optional, stime and susec are not; what follows the code is for people
+    for tag in (0xA2, 0xA3, 0xA4, 0xA5):
+        if tag >= 0xA4 or token.startswith(bytes((tag,)), at):
+            _, at = der.element(token, at, end, tag, "KRB-ERROR")
+    return _number(token, at, end, 0xA6, "error-code", **_I32)[0]
+
+
+def read_krb_error(token: bytes) -> KrbError | None:
+    """All of the KRB-ERROR (RFC 4120 5.9.1) that `krb_error_code` takes the number of; None likewise.
+
+    Raises WireError, or Incomplete if its lengths promise more."""
+    if (framed := _krb_error(token)) is None:
+        return None
+    token, at = framed
+    end = len(token)
+    client_time = None
+    if token.startswith(b"\xa2", at):
+        client_time, at = _time(token, at, end, 0xA2, "ctime")
+    if token.startswith(b"\xa3", at):
+        _, at = der.element(token, at, end, 0xA3, "cusec")
+    server_time, at = _time(token, at, end, 0xA4, "stime")
+    _, at = der.element(token, at, end, 0xA5, "susec")
+    code, at = _number(token, at, end, 0xA6, "error-code", **_I32)
+    for tag in (0xA7, 0xA8):  # crealm, cname
+        if token.startswith(bytes((tag,)), at):
+            _, at = der.element(token, at, end, tag, "KRB-ERROR")
+    start, at = der.element(token, at, end, 0xA9, "realm")
+    realm = der.text(token, der.only(token, start, at, der.GENERAL_STRING, "realm"), at, "realm")
+    start, at = der.element(token, at, end, 0xAA, "sname")
+    _, service = _principal_name(token, start, at)
+    text = None
+    if token.startswith(b"\xab", at):
+        start, at = der.element(token, at, end, 0xAB, "e-text")
+        text = der.text(token, der.only(token, start, at, der.GENERAL_STRING, "e-text"), at, "e-text")
+    return KrbError(
+        code=code, realm=realm, service=service, client_time=client_time, server_time=server_time, text=text
+    )
+
+
+def enctype_name(enctype: int) -> str:
+    """The name of an encryption type as krb5 tools print it (IANA's Kerberos parameters), or its number."""
+    return _ENCTYPES.get(enctype, f"encryption type {enctype}")
+
+
+def _krb_error(token: bytes) -> tuple[bytes, int] | None:
+    """The Kerberos token in `token`, and where the optional fields of its KRB-ERROR begin."""
     if token.startswith(b"\xa1"):
         answer = read(token).mech_token
         if answer is None:
@@ -98,12 +178,18 @@ def krb_error_code(token: bytes) -> int | None:
     at = der.only(token, at, end, _KRB_ERROR, "KRB-ERROR")
     at = der.only(token, at, end, der.SEQUENCE, "KRB-ERROR")
     at = _literally(token, at, end, _PVNO, "pvno")
-    at = _literally(token, at, end, _MSG_TYPE_ERROR, "msg-type")
-    # ctime and cusec are optional, stime and susec are not; what follows the code is for people
-    for tag in (0xA2, 0xA3, 0xA4, 0xA5):
-        if tag >= 0xA4 or token.startswith(bytes((tag,)), at):
-            _, at = der.element(token, at, end, tag, "KRB-ERROR")
-    return _number(token, at, end, 0xA6, "error-code", **_I32)[0]
+    return token, _literally(token, at, end, _MSG_TYPE_ERROR, "msg-type")
+
+
+def _time(data: bytes, at: int, end: int, tag: int, field: str) -> tuple[str, int]:
+    start, stop = der.element(data, at, end, tag, field)
+    start = der.only(data, start, stop, _GENERALIZED_TIME, field)
+    # RFC 4120 5.2.3: no fraction, always UTC
+    found = _TIME.fullmatch(data, start, stop)
+    if found is None:
+        raise der.malformed(field, start)
+    year, month, day, hour, minute, second = (octets.decode() for octets in found.groups())
+    return f"{year}-{month}-{day} {hour}:{minute}:{second} UTC", stop
 
 
 def _framed(token: bytes, tok_id: bytes) -> int:

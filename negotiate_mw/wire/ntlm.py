@@ -30,14 +30,15 @@ KEY_128 = 0x2000_0000
 KEY_EXCHANGE = 0x4000_0000
 KEY_56 = 0x8000_0000
 
-_NEGOTIATE, _AUTHENTICATE = 1, 3
-_NEGOTIATE_OCTETS, _AUTHENTICATE_OCTETS = 32, 64
+_NEGOTIATE, _CHALLENGE, _AUTHENTICATE = 1, 2, 3
+_NEGOTIATE_OCTETS, _CHALLENGE_OCTETS, _AUTHENTICATE_OCTETS = 32, 48, 64
 _MIC_OCTETS = 16
 _V1_OCTETS = 24  # MS-NLMP 2.2.2.6
 _PROOF_OCTETS, _BLOB_OCTETS = 16, 28  # MS-NLMP 2.2.2.8, 2.2.2.7: up to the AV pairs
 
 # MS-NLMP 2.2.2.1
 _AV_EOL, _AV_FLAGS, _AV_TIMESTAMP, _AV_TARGET_NAME, _AV_CHANNEL_BINDINGS = 0, 6, 7, 9, 10
+_AV_NAMES = range(1, 6)  # of computer and domain, NetBIOS then DNS, and of the forest
 _AV_OCTETS = {_AV_FLAGS: 4, _AV_TIMESTAMP: 8, _AV_CHANNEL_BINDINGS: 16}
 _AV_FLAG_MIC = 0x2
 # Windows sends ten
@@ -58,6 +59,16 @@ class Negotiate:
     """A NEGOTIATE_MESSAGE: `flags` are what the client asks for."""
 
     flags: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenge:
+    """A CHALLENGE_MESSAGE, which a server sends (MS-NLMP 2.2.1.2): `names` are those of computer and domain, NetBIOS
+    then DNS, and of the forest, None where it doesn't say. The challenge itself is left out."""
+
+    flags: int
+    target_name: str
+    names: tuple[str | None, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +121,21 @@ def read_negotiate(token: bytes) -> Negotiate:
     if flags & WORKSTATION_SUPPLIED:
         _payload(token, 24, _NEGOTIATE_OCTETS, "Workstation")
     return Negotiate(flags=flags)
+
+
+def read_challenge(token: bytes) -> Challenge:
+    """The CHALLENGE_MESSAGE that `token` is. Raises WireError, or Incomplete."""
+    _check(token, _CHALLENGE, _CHALLENGE_OCTETS, "CHALLENGE")
+    flags = int.from_bytes(token[20:24], "little")
+    target_name = _payload(token, 12, _CHALLENGE_OCTETS, "TargetName")[0]
+    target_info = _payload(token, 40, _CHALLENGE_OCTETS, "TargetInfo")[0] if flags & TARGET_INFO else b""
+    pairs = _av_pairs(target_info, 0) if target_info else {}
+    names = ((pairs.get(kind), f"AV pair {kind}") for kind in _AV_NAMES)
+    return Challenge(
+        flags=flags,
+        target_name=_text(target_name, flags, "TargetName"),
+        names=tuple(None if octets is None else _text(octets, UNICODE, name) for octets, name in names),
+    )
 
 
 def read_authenticate(token: bytes) -> Authenticate:

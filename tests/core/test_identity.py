@@ -84,6 +84,11 @@ def test_a_name_is_taken_apart_as_krb5_put_it_together(text: str, components: tu
         "alice@R\\",
         r"alice\@R",
         "ali\udc80ce@R",
+        "alice @R",
+        " alice@R",
+        "alice@R ",
+        "HTTP/ @R",
+        "alice\u00a0@R",
     ],
 )
 def test_a_name_that_could_be_read_in_two_ways_is_unusable(text: str) -> None:

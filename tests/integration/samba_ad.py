@@ -20,7 +20,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -72,7 +72,7 @@ SMB_CONF = """\
   realm = {name}
   workgroup = ADTEST
   server role = active directory domain controller
-  server services = kdc
+  server services = {services}
   interfaces = {address}/8
   bind interfaces only = yes
   disable netbios = yes
@@ -94,16 +94,21 @@ SMB_CONF = """\
 
 
 class SambaAD:
-    """The domain AD.TEST.EXAMPLE (NetBIOS name ADTEST), for as long as a ``with`` block."""
+    """The domain AD.TEST.EXAMPLE (NetBIOS name ADTEST), for as long as a ``with`` block.
+
+    Args:
+        ldap: its directory too, on ports 389 and 636 of ``address``, with that address's SPN.
+    """
 
     name = "AD.TEST.EXAMPLE"
 
-    def __init__(self) -> None:
+    def __init__(self, *, ldap: bool = False) -> None:
+        self._services = "ldap kdc" if ldap else "kdc"
         # an address of 127/8 to itself: the domain controller wants an interface that isn't lo's own
         self._address = f"127.{os.getpid() >> 8 & 127 | 64}.{os.getpid() & 255}.10"
         self._port = 0
         self._files = itertools.count(1)
-        self._passwords = {account: f"Pw-1-{account.strip('$')}-of-the-domain" for account in ACCOUNTS}
+        self._passwords: dict[str, str] = {}
         self._samba: subprocess.Popen[bytes] | None = None
         self._directory: Path | None = None
 
@@ -144,6 +149,17 @@ class SambaAD:
             self._directory = None
 
     @property
+    def address(self) -> str:
+        """Its address on loopback."""
+        return self._address
+
+    @property
+    def pid(self) -> int:
+        """The domain controller's process, to be held up by a signal; all of its services run in it."""
+        assert self._samba is not None, "not running"
+        return self._samba.pid
+
+    @property
     def directory(self) -> Path:
         assert self._directory is not None, "not running: use it as `with SambaAD() as ad:`"
         return self._directory
@@ -162,8 +178,39 @@ class SambaAD:
         """A whole environment for a child process, as KerberosRealm's."""
         return tickets.environ(self.env, ccache)
 
+    def add(
+        self,
+        accounts: Mapping[str, Mapping[str, str | list[str]]] | None = None,
+        *,
+        groups: Mapping[str, Sequence[str]] | None = None,
+        local_groups: Mapping[str, Sequence[str]] | None = None,
+        primary_groups: Mapping[str, str] | None = None,
+        sid_histories: Mapping[str, str] | None = None,
+    ) -> None:
+        """Add to the domain, running or not.
+
+        Args:
+            accounts: attributes of users, and of computers, whose names end in ``$``.
+            groups: members of global groups, users or groups.
+            local_groups: members of domain local groups.
+            primary_groups: of accounts, which have to be members.
+            sid_histories: one SID that an account used to have.
+        """
+        plan = []
+        for account, attributes in (accounts or {}).items():
+            self._passwords[account] = f"Pw-1-{account.strip('$')}-of-the-domain"
+            plan.append({"name": account, "password": self._passwords[account], "attributes": attributes})
+        script = Path(__file__).with_name("samba_provision.py")
+        more = {"groups": groups or {}, "local_groups": local_groups or {}}
+        more |= {"primary_groups": primary_groups or {}, "sid_histories": sid_histories or {}}
+        tickets.run(
+            self.environ(),
+            *(SYSTEM_PYTHON, str(script), str(self._smb_conf), str(self.directory / "private" / "sam.ldb")),
+            stdin=json.dumps({"accounts": plan, **more}),
+        )
+
     def password(self, account: str) -> str:
-        """The password of an account of ``ACCOUNTS``, such as ``"boss$"``."""
+        """The password of an account, such as ``"boss$"``."""
         return self._passwords[account]
 
     def keytab(self, *names: str) -> Path:
@@ -217,6 +264,7 @@ class SambaAD:
             self._port = tcp.getsockname()[1]
             udp.bind((self._address, self._port))
         values = {"name": self.name, "address": self._address, "port": self._port, "directory": self.directory}
+        values["services"] = self._services
         (self.directory / "krb5.conf").write_text(KRB5_CONF.format_map(values))
         self._tool(
             *("domain", "provision", f"--targetdir={self.directory}", f"--realm={self.name}", "--domain=ADTEST"),
@@ -225,16 +273,9 @@ class SambaAD:
             "--option=bind interfaces only=yes",
         )
         self._smb_conf.write_text(SMB_CONF.format_map(values))
-        accounts = [
-            {"name": account, "password": self._passwords[account], "attributes": attributes}
-            for account, attributes in ACCOUNTS.items()
-        ]
-        script = Path(__file__).with_name("samba_provision.py")
-        tickets.run(
-            self.environ(),
-            *(SYSTEM_PYTHON, str(script), str(self._smb_conf), str(self.directory / "private" / "sam.ldb")),
-            stdin=json.dumps({"accounts": accounts, "groups": GROUPS}),
-        )
+        self.add(ACCOUNTS, groups=GROUPS)
+        if "ldap" in self._services:
+            self._tool("spn", "add", f"ldap/{self._address}", "DC1$", "-s", str(self._smb_conf))
 
     def _start(self) -> None:
         log = self.directory / "samba.log"

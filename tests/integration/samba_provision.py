@@ -1,13 +1,17 @@
-"""Fill a freshly provisioned Samba domain; run by the system's Python, which has Samba's modules.
+"""Add to a Samba domain; run by the system's Python, which has Samba's modules.
 
-Usage: samba_provision.py SMB_CONF SAM_LDB < JSON, a list of accounts: name, password, computer, and more attributes.
+Usage: samba_provision.py SMB_CONF SAM_LDB < JSON: accounts (name, password, attributes), groups and local_groups (their
+members), primary_groups and sid_histories (by account).
 """
 
 import json
 import sys
 
 import ldb  # type: ignore[import-not-found]
+from samba import dsdb  # type: ignore[import-not-found]
 from samba.auth import system_session  # type: ignore[import-not-found]
+from samba.dcerpc import security  # type: ignore[import-not-found]
+from samba.ndr import ndr_pack, ndr_unpack  # type: ignore[import-not-found]
 from samba.param import LoadParm  # type: ignore[import-not-found]
 from samba.samdb import SamDB  # type: ignore[import-not-found]
 
@@ -27,6 +31,22 @@ for account in plan["accounts"]:
         message[attribute] = ldb.MessageElement(values, ldb.FLAG_MOD_REPLACE, attribute)
     if len(message):
         db.modify(message)
-for group, members in plan["groups"].items():
-    db.newgroup(group)
-    db.add_remove_group_members(group, members)
+kinds = {"groups": dsdb.GTYPE_SECURITY_GLOBAL_GROUP, "local_groups": dsdb.GTYPE_SECURITY_DOMAIN_LOCAL_GROUP}
+for kind, group_type in kinds.items():
+    for group, members in plan.get(kind, {}).items():
+        db.newgroup(group, grouptype=group_type)
+        db.add_remove_group_members(group, members)
+
+
+def replace(account: str, attribute: str, value: bytes) -> None:
+    message = ldb.Message(db.search(expression=f"(sAMAccountName={account})", attrs=[])[0].dn)
+    message[attribute] = ldb.MessageElement([value], ldb.FLAG_MOD_REPLACE, attribute)
+    db.modify(message)
+
+
+for account, group in plan.get("primary_groups", {}).items():
+    (found,) = db.search(expression=f"(sAMAccountName={group})", attrs=["objectSid"])
+    sid = ndr_unpack(security.dom_sid, found["objectSid"][0])
+    replace(account, "primaryGroupID", str(sid.split()[1]).encode())
+for account, sid in plan.get("sid_histories", {}).items():
+    replace(account, "sIDHistory", ndr_pack(security.dom_sid(sid)))

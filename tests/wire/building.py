@@ -1,5 +1,8 @@
 """Builds tokens for the tests, right and wrong ones, with an encoder that is not the one under test."""
 
+from collections.abc import Sequence
+from itertools import count
+
 from hypothesis import settings
 
 # every run tries the same examples, so that a red test is red again; no deadline, as machines that test are
@@ -141,3 +144,77 @@ def nested(tags: bytes, depth: int) -> bytes:
         headers.append(bytes([tags[level % len(tags)], 0x80 | len(octets_) if octets_ else size]) + octets_)
         size += len(headers[-1])
     return b"".join(reversed(headers))
+
+
+def sid_octets(text: str) -> bytes:
+    """``"S-1-5-21-1-2-3"`` as bytes."""
+    _, _, authority, *parts = text.split("-")
+    return (
+        bytes([1, len(parts)])
+        + int(authority).to_bytes(6)
+        + b"".join(int(part).to_bytes(4, "little") for part in parts)
+    )
+
+
+def logon_info(
+    account: str = "alice",
+    *,
+    domain: str = "CORP",
+    domain_sid: str = "S-1-5-21-1-2-3",
+    rid: int = 1102,
+    primary: int = 513,
+    groups: Sequence[tuple[int, int]] = ((513, 7), (1106, 7)),
+    extra: Sequence[tuple[str, int]] = (("S-1-18-1", 7),),
+    resource_domain_sid: str | None = None,
+    resource: Sequence[tuple[int, int]] = (),
+    flags: int = 0x20,
+) -> bytes:
+    """KERB_VALIDATION_INFO: the structure's fields in order, and what they point to collected on the way."""
+    fixed, behind = bytearray(), bytearray()
+    referents = count(0x20000, 4)
+
+    def number(value: int) -> None:
+        fixed.extend(value.to_bytes(4, "little"))
+
+    def pointer(to: bytes | None) -> None:
+        number(0 if to is None else next(referents))
+        behind.extend(to or b"")
+        behind.extend(bytes(-len(behind) % 4))
+
+    def string(value: str) -> None:
+        octets = value.encode("utf-16-le")
+        fixed.extend(len(octets).to_bytes(2, "little") * 2)
+        units = (len(octets) // 2).to_bytes(4, "little")
+        pointer(units + bytes(4) + units + octets)
+
+    def sid(value: str) -> bytes:
+        octets = sid_octets(value)
+        return octets[1].to_bytes(4, "little") + octets
+
+    def memberships(members: Sequence[tuple[int, int]]) -> None:
+        number(len(members))
+        pairs = b"".join(rid.to_bytes(4, "little") + bits.to_bytes(4, "little") for rid, bits in members)
+        pointer(len(members).to_bytes(4, "little") + pairs if members else None)
+
+    number(next(referents))
+    fixed.extend(b"\xff" * 48)
+    for text in (account, "Alice Liddell", "", "", "", ""):
+        string(text)
+    fixed.extend(bytes(4))
+    number(rid)
+    number(primary)
+    memberships(groups)
+    number(flags)
+    fixed.extend(bytes(16))
+    string("DC1")
+    string(domain)
+    pointer(sid(domain_sid))
+    fixed.extend(bytes(40))
+    number(len(extra))
+    pairs = b"".join(next(referents).to_bytes(4, "little") + bits.to_bytes(4, "little") for _, bits in extra)
+    sids = b"".join(sid(text) for text, _ in extra)
+    pointer(len(extra).to_bytes(4, "little") + pairs + sids if extra else None)
+    pointer(None if resource_domain_sid is None else sid(resource_domain_sid))
+    memberships(resource)
+    body = bytes(fixed + behind) + bytes(-len(fixed + behind) % 8)
+    return b"\x01\x10\x08\0\xcc\xcc\xcc\xcc" + len(body).to_bytes(4, "little") + bytes(4) + body

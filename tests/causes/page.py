@@ -1,0 +1,87 @@
+"""Writes ``docs/troubleshooting.md`` from the catalogue that the code uses. To write it anew::
+
+python -m tests.causes.page
+"""
+
+import logging
+from pathlib import Path
+
+from negotiate_mw import telemetry
+from negotiate_mw.causes import CAUSES, EXAMPLE, finding
+from negotiate_mw.refusal import Refusal
+from negotiate_mw.refusal_log import WHOLE_LINES, WINDOW_SECONDS
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "troubleshooting.md"
+UPDATE = "python -m tests.causes.page"
+
+_SCOPE = {"type": "http", "method": "GET", "path": "/", "client": ("10.0.0.7", 50000)}
+
+
+def page() -> str:
+    """The whole page."""
+    kvno = finding("kvno-old", **EXAMPLE)
+    detail = "the keytab has no key of the ticket's version"
+    line = _said(lambda: telemetry.refused(_SCOPE, Refusal(status=401, reference="5f2c9e"), "no-key", detail, kvno))
+    more = _said(lambda: telemetry.refused_more("10.0.0.7", "no-key", 37))
+    index = "".join(f"| {cause.symptom} | [`{cause.slug}`](#{cause.slug}) |\n" for cause in CAUSES.values())
+    return f"""\
+<!-- written by: {UPDATE} -->
+# When somebody can't log in
+
+Whoever is refused sees a status and a reference, and never why. The log says why, under the logger `negotiate_mw`: one
+line for each refusal, WARNING, or ERROR where it is yours to mend. `grep` it for the reference:
+
+```text
+{line}
+```
+
+Of the same reason and the same peer, {WHOLE_LINES} lines are written in {WINDOW_SECONDS:.0f} seconds; what else there \
+was is summed up in one:
+
+```text
+{more}
+```
+
+Structured logs find the same in the record's fields, above all `negotiate_cause`, which is one of the names below, and
+`negotiate_cure`. What a token is, `negotiate-mw decode` says in plain words: give it the token, or the whole header, on
+standard input (`negotiate-mw decode -`). It shows nothing secret.
+
+A request without a token is no refusal: its 401 is how every log-in begins, and is logged at DEBUG.
+
+| what you see | cause |
+|---|---|
+{index}{"".join(map(_section, CAUSES))}"""
+
+
+def _section(slug: str) -> str:
+    cause, example = CAUSES[slug], finding(slug, **EXAMPLE)
+    says = "The log says" if cause.logged else "`negotiate-mw check` says"
+    if cause.told:
+        says += ", in words of its own"
+    return f"""
+## {slug}
+
+{cause.symptom[0].upper()}{cause.symptom[1:]}.
+
+{says}: {example.sentence}.
+
+Cure: {example.cure}.
+"""
+
+
+def _said(write: object) -> str:
+    assert callable(write)
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign, assignment]
+    logger = logging.getLogger("negotiate_mw")
+    logger.addHandler(handler)
+    try:
+        write()
+    finally:
+        logger.removeHandler(handler)
+    return f"{records[0].levelname} {records[0].name}: {records[0].getMessage()}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
