@@ -1,0 +1,384 @@
+"""Sessions and the middleware's policy: a session says who somebody was, and each middleware decides for itself."""
+
+import asyncio
+import dataclasses
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+
+from negotiate_mw import ChannelBinding, CookieSessions, NegotiateMiddleware, Policy
+from negotiate_mw.sessions.sealing import make_key
+from negotiate_mw.status import ContextFlag
+from negotiate_mw.testing.scripted import ScriptedAcceptor, user
+from tests.shell.driving import Client, Site, on_a_loop
+
+from .browsing import Browser
+
+KEY = make_key()
+PORTAL = "https://portal.example.com"
+
+
+def scripted(**fields: Any) -> ScriptedAcceptor:
+    return ScriptedAcceptor({b"Alice": (user("alice@EXAMPLE.COM", **fields), None)})
+
+
+def mounts(weak: dict[str, Any], strict: dict[str, Any], **fields: Any) -> Any:
+    """Two middlewares side by side, with the same sessions: /weak and /strict."""
+    sessions = CookieSessions(keys=[KEY])
+    apps = {
+        f"/{name}": NegotiateMiddleware(
+            Site(), sessions=sessions, **dict[str, Any]({"acceptor": scripted(**fields), "required": False} | options)
+        )
+        for name, options in (("weak", weak), ("strict", strict))
+    }
+
+    async def either(scope: Any, receive: Any, send: Any) -> None:
+        await apps[scope["path"]](scope, receive, send)
+
+    return either
+
+
+# where a session was made doesn't matter, who it says it is does
+
+
+@pytest.mark.parametrize(
+    ("strict", "fields"),
+    [
+        ({"policy": Policy(realms=["OTHER.EXAMPLE"])}, {}),
+        ({"policy": Policy(pac="required")}, {}),
+        ({"policy": Policy(required_flags=ContextFlag.MUTUAL_AUTH)}, {"attributes": ContextFlag.INTEGRITY}),
+        ({"policy": Policy(required_indicators=["pkinit"])}, {"named_attributes": (("auth-indicators", ("otp",)),)}),
+        ({"policy": Policy(channel_binding=ChannelBinding.required())}, {}),
+        ({"policy": Policy()}, {"is_service": True}),
+        ({"policy": Policy()}, {"mechanism": "ntlm", "realm": "CORP"}),  # an acceptor that takes no NTLM (any more)
+        ({"policy": Policy(realms="*")}, {"mechanism": "ntlm", "realm": "CORP"}),
+    ],
+    ids=["realm", "pac", "flags", "indicators", "binding", "service", "mechanism", "mechanism, any realm"],
+)
+@on_a_loop
+async def test_a_session_made_under_a_weak_policy_does_not_open_a_strict_one(
+    strict: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    allowing = scripted(**fields)
+    allowing.ntlm_domains = frozenset({"CORP"})
+    weak = {"acceptor": allowing, "policy": Policy(services=True)}
+    browser = Browser(mounts(weak, strict, **fields))
+
+    made = await browser.get(b"Alice", path="/weak")
+    weakly = await browser.get(path="/weak")
+    strictly = await browser.get(path="/strict")
+
+    assert made.text == weakly.text != "nobody"
+    assert strictly.text == "nobody"
+
+
+@on_a_loop
+async def test_each_policy_names_the_user_its_own_way() -> None:
+    strict = Policy(username=lambda identity: f"<{identity.principal}>")
+    browser = Browser(mounts({}, {"policy": strict}))
+    await browser.get(b"Alice", path="/weak")
+
+    answers = await browser.get(path="/weak"), await browser.get(path="/strict")
+
+    assert [answer.text for answer in answers] == ["alice", "<alice@EXAMPLE.COM>"]
+
+
+@on_a_loop
+async def test_a_realm_that_the_keytab_lost_ends_its_sessions() -> None:
+    acceptor = scripted()
+    browser = Browser(NegotiateMiddleware(Site(), acceptor=acceptor, sessions=CookieSessions(keys=[KEY])))
+    await browser.get(b"Alice")
+
+    acceptor.realms = frozenset({"OTHER.EXAMPLE"})
+    answer = await browser.get()
+
+    assert answer.status == 401
+
+
+@on_a_loop
+async def test_mounts_of_different_audiences_have_a_session_each() -> None:
+    wiki, hr = (CookieSessions(keys=[KEY], audience=name) for name in ("wiki", "hr"))
+    first = NegotiateMiddleware(Site(), acceptor=scripted(), sessions=wiki)
+    second = NegotiateMiddleware(Site(), acceptor=scripted(), sessions=hr)
+    browser = Browser(first)
+
+    await browser.get(b"Alice")
+    browser.app = second
+    stranger = await browser.get()
+    await browser.get(b"Alice")
+    known = await browser.get()
+    browser.app = first
+    still = await browser.get()
+
+    assert stranger.status == 401
+    assert (known.text, still.text) == ("alice", "alice")
+    assert len(browser.jar) == 2
+
+
+@on_a_loop
+async def test_nested_middlewares_share_the_outer_ones_session_by_the_inner_ones_policy() -> None:
+    outer_sessions, inner_sessions = CookieSessions(keys=[KEY]), CookieSessions(keys=[KEY], audience="inner")
+    site = Site()
+    inner = NegotiateMiddleware(
+        site, acceptor=scripted(), sessions=inner_sessions, policy=Policy(username=lambda identity: "inner name")
+    )
+    browser = Browser(NegotiateMiddleware(inner, acceptor=scripted(), sessions=outer_sessions))
+
+    await browser.get(b"Alice")
+    answer = await browser.get()
+
+    assert answer.text == "inner name"
+    assert list(browser.jar) == ["__Host-negotiate-mw"]
+    assert answer.all("vary") == ["Authorization, Cookie"]
+
+
+@on_a_loop
+async def test_the_inner_of_nested_middlewares_has_its_own_session_where_the_outer_one_is_exempt() -> None:
+    outer_sessions, inner_sessions = CookieSessions(keys=[KEY]), CookieSessions(keys=[KEY], audience="inner")
+    inner = NegotiateMiddleware(Site(), acceptor=scripted(), sessions=inner_sessions)
+    outer = NegotiateMiddleware(inner, acceptor=scripted(), sessions=outer_sessions, exempt=("/own",))
+    browser = Browser(outer)
+
+    await browser.get(b"Alice", path="/own")
+    answer = await browser.get(path="/own")
+    elsewhere = await browser.get(path="/elsewhere")
+
+    assert answer.text == "alice"
+    assert elsewhere.status == 401
+
+
+@pytest.mark.parametrize("order", [0, 1])
+@on_a_loop
+async def test_an_apps_own_sessions_work_beside_it(order: int) -> None:
+    async def count(request: Request) -> Response:
+        request.session["visits"] = request.session.get("visits", 0) + 1
+        return PlainTextResponse(f"{request.user.display_name} {request.session['visits']}")
+
+    layers = [
+        Middleware(SessionMiddleware, secret_key="of the app"),
+        Middleware(NegotiateMiddleware, acceptor=scripted(), sessions=CookieSessions(keys=[KEY])),
+    ]
+    browser = Browser(Starlette(routes=[Route("/", count)], middleware=layers[:: 1 if order else -1]))
+
+    answers = [await browser.get(b"Alice"), await browser.get(), await browser.get()]
+
+    assert [answer.text for answer in answers] == ["alice 1", "alice 2", "alice 3"]
+    assert set(browser.jar) == {"session", "__Host-negotiate-mw"}
+
+
+@on_a_loop
+async def test_a_mounted_app_logs_out_by_its_own_requests_scope() -> None:
+    sessions = CookieSessions(keys=[KEY])
+
+    async def logout(request: Request) -> Response:
+        await sessions.logout(request.scope)
+        return PlainTextResponse("bye")
+
+    app = Starlette(
+        routes=[Mount("/sub", routes=[Mount("/deeper", routes=[Route("/logout", logout)])])],
+        middleware=[Middleware(NegotiateMiddleware, acceptor=scripted(), sessions=sessions)],
+    )
+    browser = Browser(app)
+    await browser.get(b"Alice", path="/sub/deeper/logout")
+
+    assert browser.jar == {}
+
+
+# a session is an ambient credential, as a ticket is
+
+
+@pytest.mark.parametrize("headers", [[(b"sec-fetch-site", b"same-site")], [(b"origin", b"https://evil.example")]])
+@on_a_loop
+async def test_another_origins_page_does_not_get_to_use_a_session(headers: list[tuple[bytes, bytes]]) -> None:
+    browser = Browser(NegotiateMiddleware(Site(), acceptor=scripted(), sessions=CookieSessions(keys=[KEY])))
+    await browser.get(b"Alice")
+
+    posted = await browser.get(method="POST", headers=list(headers))
+    upgraded = await browser.websocket(headers=list(headers))
+
+    assert (posted.status, upgraded.status) == (403, 403)
+    assert len(browser.jar) == 1
+
+
+@on_a_loop
+async def test_a_trusted_origins_page_uses_it_with_credentials() -> None:
+    site = Starlette(routes=[Route("/", lambda request: PlainTextResponse(request.user.username), methods=["POST"])])
+    app = CORSMiddleware(
+        NegotiateMiddleware(
+            site, acceptor=scripted(), sessions=CookieSessions(keys=[KEY]), policy=Policy(trusted_origins=[PORTAL])
+        ),
+        allow_origins=[PORTAL],
+        allow_credentials=True,
+    )
+    browser = Browser(app)
+    await browser.get(b"Alice", method="POST")
+
+    headers = [(b"origin", PORTAL.encode()), (b"sec-fetch-site", b"same-site")]
+    answer = await browser.get(method="POST", headers=headers)
+
+    assert (answer.status, answer.text) == (200, "alice")
+    assert answer.all("access-control-allow-credentials") == ["true"]
+
+
+@on_a_loop
+async def test_a_preflight_uses_no_session() -> None:
+    app = NegotiateMiddleware(
+        Site(), acceptor=scripted(), sessions=CookieSessions(keys=[KEY]), policy=Policy(trusted_origins=[PORTAL])
+    )
+    browser = Browser(app)
+    await browser.get(b"Alice")
+
+    headers = [(b"origin", PORTAL.encode()), (b"access-control-request-method", b"POST")]
+    answer = await browser.get(method="OPTIONS", headers=headers)
+
+    assert answer.text == "nobody"
+
+
+@on_a_loop
+async def test_without_required_a_session_is_used_and_nobody_needs_one() -> None:
+    app = NegotiateMiddleware(Site(), acceptor=scripted(), sessions=CookieSessions(keys=[KEY]), required=False)
+    browser = Browser(app)
+
+    answers = [await browser.get(), await browser.get(b"Alice"), await browser.get()]
+
+    assert [answer.text for answer in answers] == ["nobody", "alice", "alice"]
+
+
+@on_a_loop
+async def test_an_exempt_path_uses_no_session_and_leaves_it_alone() -> None:
+    app = NegotiateMiddleware(Site(), acceptor=scripted(), sessions=CookieSessions(keys=[KEY]), exempt=("/healthz",))
+    browser = Browser(app)
+    await browser.get(b"Alice")
+
+    exempt = await browser.get(path="/healthz")
+    after = await browser.get()
+
+    assert (exempt.text, exempt.all("set-cookie"), after.text) == ("nobody", [], "alice")
+
+
+@on_a_loop
+async def test_a_proxy_that_ends_tls_counts_as_tls_by_policy_alone() -> None:
+    forwarded = [(b"x-forwarded-proto", b"https")]
+    told = NegotiateMiddleware(
+        Site(),
+        acceptor=scripted(),
+        sessions=CookieSessions(keys=[KEY]),
+        policy=Policy(tls_terminated_by_proxy=True),
+    )
+    untold = NegotiateMiddleware(Site(), acceptor=scripted(), sessions=CookieSessions(keys=[KEY]))
+    by_policy, by_header = Browser(told, https=False), Browser(untold)
+
+    await by_policy.get(b"Alice")
+    await by_header.get(b"Alice", headers=forwarded)
+
+    assert list(by_policy.jar) == ["__Host-negotiate-mw"]
+    assert list(by_header.jar) == ["negotiate-mw"]
+
+
+# websockets end with what let them in
+
+
+class Talk:
+    """An app that accepts a websocket and tells what it receives, until it is told to go."""
+
+    def __init__(self, sessions: CookieSessions | None = None) -> None:
+        self.sessions = sessions
+        self.received: list[Any] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            if scope["path"] == "/logout" and self.sessions is not None:
+                await self.sessions.logout(scope)
+            return await Site()(scope, receive, send)
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] != "websocket.disconnect":
+            self.received.append(message)
+        self.received.append(message)
+
+
+async def talk(app: Any, headers: list[tuple[bytes, bytes]], sent: list[Any]) -> None:
+    """A websocket whose client never says a word; returns when the app does."""
+    inbox: list[Any] = [{"type": "websocket.connect"}]
+
+    async def receive() -> Any:
+        if inbox:
+            return inbox.pop()
+        return await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = Client(app, scheme="wss")._scope("websocket", None, "/", {"scheme": "wss", "headers": list(headers)})
+    await asyncio.wait_for(app(scope, receive, send), 20)
+
+
+@on_a_loop
+async def test_a_websocket_is_closed_when_its_session_ends() -> None:
+    site = Talk()
+    browser = Browser(NegotiateMiddleware(site, acceptor=scripted(), sessions=CookieSessions(keys=[KEY], max_age=1)))
+    await browser.get(b"Alice")
+    sent: list[Any] = []
+
+    await talk(browser.app, browser.headers, sent)
+
+    assert [(message["type"], message.get("code")) for message in sent] == [
+        ("websocket.accept", None),
+        ("websocket.close", 1008),
+    ]
+    assert [(message["type"], message["code"]) for message in site.received] == [("websocket.disconnect", 1008)]
+
+
+@on_a_loop
+async def test_a_websocket_is_closed_by_a_log_out() -> None:
+    sessions = CookieSessions(keys=[KEY])
+    browser = Browser(NegotiateMiddleware(Talk(sessions), acceptor=scripted(), sessions=sessions))
+    await browser.get(b"Alice")
+    sent: list[Any] = []
+    open_one = asyncio.create_task(talk(browser.app, browser.headers, sent))
+    await asyncio.sleep(0.01)
+    before = len(sent)
+
+    await browser.get(path="/logout")
+    await asyncio.wait_for(open_one, 10)
+
+    assert before == 1
+    assert sent[-1] == {"type": "websocket.close", "code": 1008, "reason": "sign-in ended"}
+
+
+@on_a_loop
+async def test_a_websocket_is_closed_at_its_tickets_end_without_sessions_too() -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=0.3)
+    app = NegotiateMiddleware(Talk(), acceptor=scripted(expires_at=soon))
+    sent: list[Any] = []
+
+    await talk(app, [(b"authorization", b"Negotiate QWxpY2U=")], sent)
+
+    assert [message["type"] for message in sent] == ["websocket.accept", "websocket.close"]
+    assert datetime.now(UTC) >= soon
+
+
+@on_a_loop
+async def test_an_identity_is_not_changed_by_being_remembered() -> None:
+    site = Site()
+    identity = user("alice@EXAMPLE.COM", groups=frozenset({"HR"}), expires_at=datetime.now(UTC) + timedelta(hours=1))
+    browser = Browser(
+        NegotiateMiddleware(
+            site,
+            acceptor=ScriptedAcceptor({b"Alice": (identity, None)}),
+            sessions=CookieSessions(keys=[KEY]),
+        )
+    )
+
+    await browser.get(b"Alice")
+    await browser.get()
+
+    assert site.scopes[1]["user"] == dataclasses.replace(identity, username="alice")
