@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from negotiate_mw.accept import Acceptor
     from negotiate_mw.errors import AcceptError, ConfigurationError, NegotiateError
+    from negotiate_mw.groups import PacGroups
     from negotiate_mw.identity import AcceptResult, Anonymous, Identity
+    from negotiate_mw.ldap import LdapDirectory, LdapGroups
     from negotiate_mw.middleware import NegotiateMiddleware
     from negotiate_mw.policy import ChannelBinding, Limits, Policy
     from negotiate_mw.refusal import Refusal
+    from negotiate_mw.replay import RedisReplayCache
+    from negotiate_mw.sessions.cookie import CookieSessions
+    from negotiate_mw.sessions.redis import RedisSessions
     from negotiate_mw.status import ContextFlag, SecStatus
 
 __version__ = "0.1.0"
@@ -25,11 +30,17 @@ _HOME = {
     "ChannelBinding": "policy",
     "ConfigurationError": "errors",
     "ContextFlag": "status",
+    "CookieSessions": "sessions.cookie",
     "Identity": "identity",
+    "LdapDirectory": "ldap",
+    "LdapGroups": "ldap",
     "Limits": "policy",
     "NegotiateError": "errors",
     "NegotiateMiddleware": "middleware",
+    "PacGroups": "groups",
     "Policy": "policy",
+    "RedisReplayCache": "replay",
+    "RedisSessions": "sessions.redis",
     "Refusal": "refusal",
     "SecStatus": "status",
 }
@@ -42,11 +53,17 @@ __all__ = [  # what __getattr__ gives
     "ChannelBinding",
     "ConfigurationError",
     "ContextFlag",
+    "CookieSessions",
     "Identity",
+    "LdapDirectory",
+    "LdapGroups",
     "Limits",
     "NegotiateError",
     "NegotiateMiddleware",
+    "PacGroups",
     "Policy",
+    "RedisReplayCache",
+    "RedisSessions",
     "Refusal",
     "SecStatus",
 ]

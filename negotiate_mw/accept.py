@@ -7,17 +7,18 @@ event loop, since a thread hop costs more than a Kerberos step; what can runs in
 
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from time import perf_counter
 from types import TracebackType
 from typing import Literal, Protocol
 
-from negotiate_mw.backends import Backend, Context
+from negotiate_mw.backends import Backend, Context, Holdings
 from negotiate_mw.errors import AcceptError, ConfigurationError
 from negotiate_mw.identity import AcceptResult, Identity
 from negotiate_mw.policy import Limits
 from negotiate_mw.pool import PoolFull, StepPool
+from negotiate_mw.replay import ReplayCache, authenticator_in, unreadable
 from negotiate_mw.status import NO_FLAGS, ContextFlag, SecStatus
 from negotiate_mw.wire import spnego
 from negotiate_mw.wire.errors import Incomplete, WireError
@@ -83,6 +84,8 @@ class Acceptor:
         rcache: directory for the replay cache; None: ``KRB5RCACHENAME`` or ``KRB5RCACHEDIR``, else systemd's
             ``RUNTIME_DIRECTORY``, else ``/var/tmp``. ``"none"`` accepts a stolen token again and again, for as long
             as its clock allows: only where another check of ours finds replays.
+        replay: ``RedisReplayCache(…)``: a log-in that another node accepted is refused; None: each node knows of its
+            own alone.
         offload: ``"auto"``: Kerberos steps, local and about 50 µs long, run on the event loop, and in the pool while
             several of the last took over 5 ms; ``"always"`` or ``"never"`` in the pool. A step on the event loop
             has no deadline.
@@ -104,6 +107,7 @@ class Acceptor:
         keytab: str | os.PathLike[str] | None = None,
         ntlm_users: str | os.PathLike[str] | None = None,
         rcache: str | os.PathLike[str] | None = None,
+        replay: ReplayCache | None = None,
         offload: Literal["auto", "always", "never"] = "auto",
         limits: Limits | None = None,
     ) -> None:
@@ -131,6 +135,13 @@ class Acceptor:
             )
         if limits is not None and not isinstance(limits, Limits):
             raise ConfigurationError(f"Acceptor(limits={limits!r}): give Limits(…), such as Limits(legs=4)")
+        if replay is not None and not callable(getattr(replay, "spend", None)):
+            raise ConfigurationError(f"Acceptor(replay={replay!r}): give RedisReplayCache(url, when_down=…)")
+        if rcache == "none" and getattr(replay, "relies_on_nodes", False):
+            raise ConfigurationError(
+                'Acceptor(rcache="none"): RedisReplayCache(when_down="local") relies on this node\'s own replay cache; '
+                "name its directory, or leave rcache= out"
+            )
         self.limits = limits or Limits()
         self.asks_host = HOST_OF_REQUEST in names
         self._options: dict[str, object] = {
@@ -144,6 +155,7 @@ class Acceptor:
         self._recent_slow = 0  # the last eight steps, one bit each: was it slow?
         self.mechanisms = frozenset(mechanisms)
         self._ntlm_users = ntlm_users
+        self._replay = replay
         self._kerberos: Backend | None = None
         self._ntlm: Backend | None = None
         self._pool = StepPool(self.limits.threads, self.limits.queue)
@@ -176,6 +188,8 @@ class Acceptor:
         """Give the credential back (``FreeCredentialsHandle``); steps under way end in their threads. Idempotent."""
         self._kerberos = self._ntlm = None
         self._pool.close()
+        if self._replay is not None:
+            await self._replay.aclose()
 
     def ready(self) -> bool:
         """True if a log-in could succeed now: acquired; keytab, replay cache and user file usable. For probes."""
@@ -196,6 +210,11 @@ class Acceptor:
     def ntlm_domains(self) -> frozenset[str] | None:
         """The domains of the user file; the same object as long as they stay the same. None: no NTLM."""
         return None if self._ntlm is None else self._ntlm.realms
+
+    def holdings(self) -> Holdings | None:
+        """What Kerberos is accepted with, to explain a refusal by; None where that isn't known. May block."""
+        ask: Callable[[], Holdings] | None = getattr(self._kerberos, "holdings", None)
+        return None if ask is None else ask()
 
     async def accept(
         self,
@@ -246,6 +265,12 @@ class Acceptor:
                 raise
         else:
             result = await self._step_in_pool(stepped, token, bindings)
+        if self._replay is not None:
+            try:
+                await self._spend(self._replay, stepped, token, result)
+            except BaseException:
+                _end(stepped)
+                raise
         return _finish(stepped, result, required)
 
     async def delete(self, context: object) -> None:
@@ -279,6 +304,20 @@ class Acceptor:
             f"and {' and '.join(sorted(self.mechanisms))} alone may be used",
             mechanism="ntlm" if spnego.NTLM in first.mechanisms else None,
         )
+
+    async def _spend(self, replay: ReplayCache, context: Context, token: bytes, result: AcceptResult) -> None:
+        """Have a verified leg's authenticator remembered by all nodes; nobody is let in by one that wasn't."""
+        try:
+            authenticator = authenticator_in(token)
+        except WireError as error:
+            raise unreadable(error) from error
+        if authenticator is not None:
+            await replay.spend(authenticator)
+            context.spent = True
+        if result.identity is not None and result.identity.mechanism == "kerberos" and not context.spent:
+            raise AcceptError(
+                SecStatus.INVALID_TOKEN, "malformed", detail="no leg had an authenticator to tell a replay by"
+            )
 
     def _inline(self, backend: Backend) -> bool:
         if self._offload == "auto":
