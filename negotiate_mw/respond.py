@@ -80,7 +80,11 @@ def with_cookie(send: Send, session: Session) -> Send:
 
     async def sending(message: Message) -> None:
         if message["type"] in _STARTS and (cookie := session.set_cookie()) is not None:
-            message = {**message, "headers": [*(message.get("headers") or ()), (b"set-cookie", cookie)]}
+            headers = list(message.get("headers") or ())
+            # a server exists that falls over two fields of one name there, and these can't be joined
+            if message["type"] != "websocket.http.response.start" or not _has(headers, b"set-cookie"):
+                headers.append((b"set-cookie", cookie))
+            message = {**message, "headers": headers}
         await send(message)
 
     return sending
@@ -175,6 +179,10 @@ def _private(said: bytes) -> bytes:
     """The app's ``Cache-Control`` without what it says to shared caches."""
     to_browsers = _TO_BROWSERS.findall(said.lower())
     return b"no-store" if b"no-store" in to_browsers else b", ".join([b"private", *to_browsers])
+
+
+def _has(headers: Headers, name: bytes) -> bool:
+    return any(other.lower() == name for other, _ in headers)
 
 
 def _append(headers: Headers, name: bytes, value: bytes) -> None:

@@ -14,11 +14,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
-from negotiate_mw import ChannelBinding, CookieSessions, NegotiateMiddleware, Policy
+from negotiate_mw import AcceptError, ChannelBinding, CookieSessions, NegotiateMiddleware, Policy, SecStatus
 from negotiate_mw.sessions.sealing import make_key
 from negotiate_mw.status import ContextFlag
 from negotiate_mw.testing.scripted import ScriptedAcceptor, user
 from tests.shell.driving import Client, Site, on_a_loop
+from tests.shell.test_groups import Answering
 
 from .browsing import Browser
 
@@ -382,3 +383,56 @@ async def test_an_identity_is_not_changed_by_being_remembered() -> None:
     await browser.get()
 
     assert site.scopes[1]["user"] == dataclasses.replace(identity, username="alice")
+
+
+# what a log-in is, and what it isn't
+
+
+@on_a_loop
+async def test_a_log_in_is_logged_once_and_the_use_of_its_session_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "negotiate_mw")
+    browser = Browser(NegotiateMiddleware(Site(), acceptor=scripted(), sessions=CookieSessions(keys=[KEY])))
+
+    await browser.get(b"Alice")
+    for _ in range(3):
+        assert (await browser.get()).text == "alice"
+
+    assert caplog.text.count("logged in alice@EXAMPLE.COM") == 1
+
+
+@on_a_loop
+async def test_who_is_let_in_without_groups_that_cannot_be_had_now_gets_them_with_the_next_request() -> None:
+    down = AcceptError(SecStatus.NO_AUTHENTICATING_AUTHORITY, "directory-down", detail="ldap://dc is down")
+    groups = Answering(down)
+    site = Site()
+    app = NegotiateMiddleware(
+        site,
+        acceptor=scripted(),
+        groups=groups,
+        sessions=CookieSessions(keys=[KEY]),
+        policy=Policy(groups_optional=True),
+    )
+    browser = Browser(app)
+
+    first = await browser.get(b"Alice")
+    groups.answer = ["HR"]
+    second = await browser.get(b"Alice")
+    third = await browser.get()
+
+    assert (first.status, first.all("set-cookie")) == (200, [])
+    assert (second.status, third.status) == (200, 200)
+    assert [scope["user"].groups for scope in site.scopes] == [frozenset(), {"HR"}, {"HR"}]
+
+
+@on_a_loop
+async def test_an_apps_own_refusal_of_a_websocket_has_one_cookie_at_most() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"set-cookie", b"theirs=1")]
+        await send({"type": "websocket.http.response.start", "status": 404, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": b"no"})
+
+    sessions = CookieSessions(keys=[KEY])
+
+    answer = await Client(NegotiateMiddleware(app, acceptor=scripted(), sessions=sessions)).websocket(b"Alice")
+
+    assert answer.all("set-cookie") == ["theirs=1"]
