@@ -185,7 +185,8 @@ def _kerberos(token: bytes) -> Iterator[str]:
         yield f"Kerberos AP-REP: the server proves itself to the client: {_masked(token)}"
     elif name == "KRB-ERROR":
         error = kerberos.read_krb_error(token)
-        assert error is not None  # only a NegTokenResp may be without
+        if error is None:  # a NegTokenResp without a token, where no SPNEGO belongs
+            raise WireError("malformed", "SPNEGO inside SPNEGO")
         yield f"Kerberos KRB-ERROR {error.code}: {_ERRORS.get(error.code, 'see RFC 4120 7.5.9')}"
         if error.text:
             yield f"text: {plain(error.text)}"

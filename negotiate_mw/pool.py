@@ -61,9 +61,11 @@ class StepPool:
     Args:
         threads: most threads.
         queue: most jobs that may wait for one.
+        name: of the threads, for whoever looks at the process.
     """
 
-    def __init__(self, threads: int, queue: int) -> None:
+    def __init__(self, threads: int, queue: int, name: str = "negotiate-mw") -> None:
+        self._name = name
         self._threads = threads
         self._capacity = threads + queue
         self._reset()
@@ -118,7 +120,7 @@ class StepPool:
         self._jobs.put(job)  # type: ignore[arg-type]
 
     def _start_thread(self) -> None:
-        thread = threading.Thread(target=self._work, args=(self._jobs,), name="negotiate-mw", daemon=True)
+        thread = threading.Thread(target=self._work, args=(self._jobs,), name=self._name, daemon=True)
         try:
             thread.start()
         except RuntimeError:  # the system has none to give; those that there are will do

@@ -26,6 +26,7 @@ from negotiate_mw.wire.errors import HeaderError
 WINDOW_SECONDS = 60.0
 # of one peer and one reason in a window: a user's reference must find its line, and behind a proxy all are one peer
 WHOLE_LINES = 30
+MOST_LINES = 3000  # of all peers in a window: an IPv6 network, or a forged X-Forwarded-For, has any number of them
 MAX_COUNTED = 1000  # peers and reasons that repeats are counted of, about 0.3 KiB each
 FINDINGS_PER_SECOND = 20  # about 0.15 ms each, half of it in the thread
 _FINDING_SECONDS = 1.0  # then the line goes out without
@@ -42,6 +43,7 @@ class Tally:
     def __init__(self, sum_up: Callable[[str, str, int], None]) -> None:
         self._sum_up = sum_up
         self._windows: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()  # oldest first
+        self._since, self._lines = float("-inf"), 0  # lines of all peers together, written or not
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -53,7 +55,11 @@ class Tally:
         if not count and len(self._windows) >= MAX_COUNTED:
             self._end(next(iter(self._windows)))
         self._windows[peer, reason] = since, count + 1
-        return count < WHOLE_LINES
+        if now - self._since >= WINDOW_SECONDS:
+            self._sum_up_all()
+            self._since = now
+        self._lines += count < WHOLE_LINES
+        return count < WHOLE_LINES and self._lines <= MOST_LINES
 
     def expire(self, now: float) -> float | None:
         """Sum up the windows that have ended; return in how many seconds the next one does, None if there is none."""
@@ -68,6 +74,12 @@ class Tally:
         """Sum up all."""
         while self._windows:
             self._end(next(iter(self._windows)))
+        self._sum_up_all()
+
+    def _sum_up_all(self) -> None:
+        if self._lines > MOST_LINES:
+            self._sum_up("all peers", "all", self._lines - MOST_LINES)
+        self._lines = 0
 
     def _end(self, key: tuple[str, str]) -> None:
         _, count = self._windows.pop(key)
@@ -89,7 +101,7 @@ class RefusalLog:
         self._token_bytes = acceptor.limits.token_bytes
         self._names_certfile = policy.channel_binding.certfile is not None
         self._tally = Tally(telemetry.refused_more)
-        self._pool = StepPool(threads=1, queue=FINDINGS_PER_SECOND)
+        self._pool = StepPool(threads=1, queue=FINDINGS_PER_SECOND, name="negotiate-mw causes")
         self._second, self._found = 0, 0
         self._waking: asyncio.TimerHandle | None = None
 

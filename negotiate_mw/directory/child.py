@@ -28,7 +28,10 @@ Search = Callable[..., list[Any]]
 
 
 class Failed(Exception):
-    """A question has no answer. ``why``: ``"missing"`` (nobody, or not one), ``"down"`` or ``"refused"``."""
+    """A question has no answer.
+
+    ``why``: ``"missing"`` (nobody, or not one), ``"down"``, ``"refused"`` (this question) or ``"unwelcome"`` (any).
+    """
 
     def __init__(self, why: str, detail: str) -> None:
         super().__init__(why, detail)
@@ -83,14 +86,14 @@ def groups_by_member(search: Search, options: Options, name: str) -> list[Group]
     asked = {str(user.dn), *direct}
     clauses = [f"(memberUid={escape(name)})", *(f"(entryDN={escape(group)})" for group in direct)]
     clauses += [f"(member={escape(dn)})" for dn in asked]
-    names: dict[str, list[str]] = {}
+    names: dict[str, str] = {}
     while clauses:
         for chunk in _chunks(clauses, SIDS_PER_QUERY):
             for entry in search(options["groups"], _ONE, f"(|{''.join(chunk)})", ["cn"]):
-                names[str(entry.dn)] = list(entry.get("cn", []))
+                names[str(entry.dn)] = _name_in(entry)
         clauses = [f"(member={escape(dn)})" for dn in names.keys() - asked]
         asked |= names.keys()
-    return [(cn[0] if len(cn) == 1 else "", None) for cn in names.values()]  # of several, any could be another group's
+    return [(name, None) for name in names.values()]
 
 
 def answer(search: Search, options: Options, question: dict[str, Any]) -> list[Group]:
@@ -107,6 +110,13 @@ def answer(search: Search, options: Options, question: dict[str, Any]) -> list[G
     if sids is None:
         sids = sids_of(search, options, question["sid"], question["name"])
     return groups_by_sid(search, options, sids)
+
+
+def _name_in(entry: Any) -> str:
+    """The one ``cn``, if the entry is called by it alone, which makes it unique there; else nothing."""
+    cn, rdn = list(entry.get("cn", [])), entry.dn.rdns[0]
+    by_cn = len(rdn) == 1 and rdn[0][0].casefold() == "cn"
+    return cn[0] if len(cn) == 1 and by_cn else ""
 
 
 def _the_one(entries: list[Any], what: str) -> Any:
@@ -145,7 +155,10 @@ class Connection:
 
     def _ask(self, question: dict[str, Any]) -> list[Group]:
         if self._open is None:
-            self._open = self._bind()
+            try:
+                self._open = self._bind()
+            except self._library.LDAPError as error:
+                raise Failed("down" if _is_down(error) else "unwelcome", str(error)) from error
         try:
             return answer(self._search, self._options, question)
         except self._library.LDAPError:
@@ -174,7 +187,7 @@ class Connection:
         if options["bind_dn"]:
             password = Path(options["password_file"]).read_text().rstrip("\r\n")
             if not password:
-                raise Failed("refused", f"{options['password_file']} is empty")  # RFC 4513 5.1.2: that is nobody
+                raise Failed("unwelcome", f"{options['password_file']} is empty")  # RFC 4513 5.1.2: that is nobody
             client.set_credentials("SIMPLE", user=options["bind_dn"], password=password)
         else:
             from negotiate_mw.directory.login import NoTicket, log_in
@@ -182,11 +195,18 @@ class Connection:
             try:
                 log_in(options["principal"], options["keytab"], next(self._ccaches))
             except NoTicket as error:
-                raise Failed("down" if error.is_down else "refused", str(error)) from error
+                raise Failed("down" if error.is_down else "unwelcome", str(error)) from error
             client.set_credentials("GSSAPI")
             # signed and sealed by Kerberos, or by TLS: Active Directory refuses both at once (MS-ADTS 5.1.1.1.2)
             client.set_sasl_security_properties(min_ssf=0 if is_tls else 56, max_ssf=0 if is_tls else 65536)
         return client.connect()
+
+
+def _is_down(error: Any) -> bool:
+    import bonsai
+
+    no_answer = isinstance(error, bonsai.ConnectionError | bonsai.TimeoutError | bonsai.ClosedConnection)
+    return no_answer or error.code in _UNAVAILABLE
 
 
 def _reply(connection: Connection, question: dict[str, Any]) -> dict[str, Any]:
@@ -197,8 +217,7 @@ def _reply(connection: Connection, question: dict[str, Any]) -> dict[str, Any]:
     except Failed as error:
         return {"failed": error.why, "detail": error.detail}
     except bonsai.LDAPError as error:
-        no_answer = isinstance(error, bonsai.ConnectionError | bonsai.TimeoutError | bonsai.ClosedConnection)
-        return {"failed": "down" if no_answer or error.code in _UNAVAILABLE else "refused", "detail": str(error)}
+        return {"failed": "down" if _is_down(error) else "refused", "detail": str(error)}
     except Exception as error:  # noqa: BLE001 - the library's, translated here
         return {"failed": "refused", "detail": f"{type(error).__name__}: {error}"}
 

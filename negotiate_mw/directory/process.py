@@ -27,11 +27,15 @@ _ANSWER_LIMIT = 16 * 2**20  # octets
 
 
 class Trouble(Exception):
-    """A server couldn't be asked. ``is_refusal``: it, or its KDC, doesn't want us, and trying again won't help."""
+    """A server couldn't be asked.
 
-    def __init__(self, sentence: str, *, is_refusal: bool = False) -> None:
+    ``is_refusal``: it, or its KDC, doesn't want us, and trying again won't help; ``is_for_all``: whatever the question.
+    """
+
+    def __init__(self, sentence: str, *, is_refusal: bool = False, is_for_all: bool = True) -> None:
         super().__init__(sentence)
         self.is_refusal = is_refusal
+        self.is_for_all = is_for_all
 
 
 class LookUps:
@@ -68,7 +72,7 @@ class LookUps:
         try:
             return await self._run(question)
         except Trouble as error:
-            if not error.is_refusal:
+            if error.is_for_all:  # each try takes a process, and a log-in that may lock our account
                 self._failed_at, self._failure = time.monotonic(), str(error)
             raise self._down(str(error)) from error
 
@@ -125,7 +129,11 @@ class LookUps:
                     self._end_child()
                     self._preferred = (self._preferred + 1) % len(self._servers)
         sentence = "; ".join(map(str, troubles))
-        raise Trouble(sentence, is_refusal=all(trouble.is_refusal for trouble in troubles))
+        raise Trouble(
+            sentence,
+            is_refusal=all(trouble.is_refusal for trouble in troubles),
+            is_for_all=all(trouble.is_for_all for trouble in troubles),
+        )
 
     def _ask(self, server: str, question: Mapping[str, object], seconds: float) -> list[tuple[str, str | None]]:
         if seconds <= 0 or self._closed:
@@ -147,7 +155,7 @@ class LookUps:
         if failed == "missing":
             raise AcceptError(SecStatus.LOGON_DENIED, "groups-missing", detail=detail)
         if failed:
-            raise Trouble(detail, is_refusal=failed == "refused")
+            raise Trouble(detail, is_refusal=failed != "down", is_for_all=failed != "refused")
         return [(name, sid) for name, sid in reply["groups"]]
 
     def _end_child(self) -> None:

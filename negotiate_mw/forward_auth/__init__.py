@@ -6,10 +6,11 @@ counts as a request that may change something; nothing is kept for a connection,
 clients; every header that we answer with is always there, so that none of a client's own is left standing.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from negotiate_mw.connection import Message, Receive, Scope, Send
 from negotiate_mw.errors import ConfigurationError
@@ -95,15 +96,16 @@ class ForwardAuth:
             asked = said.get(self._sayings.host, "").encode("latin-1")
             headers = [(name, asked if name == b"host" else value) for name, value in headers]
         target = None if self._sayings.target is None else said.get(self._sayings.target, "")
-        path = scope["path"] if target is None else unquote(urlsplit(target).path)
+        path = scope["path"] if target is None else unquote(target.partition("?")[0])
         known = {name: value for name, value in scope.items() if name != "state"}
+        headers = [*headers, (b"via", b"1.1 proxy")]  # or the proxy's own address could make its clients local
         return {**known, "method": method, "headers": headers, "path": path, "root_path": ""}
 
 
 def _only(headers: list[tuple[bytes, bytes]]) -> dict[bytes, str]:
     """The headers that are there once: of two, nobody knows which one the proxy meant."""
-    names = [name for name, _ in headers]
-    return {name: value.decode("latin-1") for name, value in headers if names.count(name) == 1}
+    times = Counter(name for name, _ in headers)
+    return {name: value.decode("latin-1") for name, value in headers if times[name] == 1}
 
 
 def _of_no_connection(receive: Receive) -> Receive:
@@ -115,6 +117,13 @@ def _of_no_connection(receive: Receive) -> Receive:
     return receiving
 
 
+def _quoted(name: str) -> str:
+    # spaces at the ends get lost on the way, and with them whose name it is
+    inner = name.strip(" ")
+    before, _, after = name.partition(inner) if inner else (name, "", "")
+    return "%20" * len(before) + quote(inner, safe=_PLAIN) + "%20" * len(after)
+
+
 async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
     """200, and who it is; a preflight that may pass is nobody's."""
     if scope["type"] == "websocket":
@@ -122,8 +131,8 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
     identity = scope["user"]
     values = ("", "", "")
     if isinstance(identity, Identity):
-        groups = ",".join(quote(group, safe=_PLAIN) for group in sorted(identity.groups))
-        values = quote(identity.username, safe=_PLAIN), quote(identity.account_id, safe=_PLAIN), groups
+        groups = ",".join(map(_quoted, sorted(identity.groups)))
+        values = _quoted(identity.username), _quoted(identity.account_id), groups
     headers = [(name.encode(), value.encode()) for name, value in zip(HEADERS, values, strict=True)]
     await send({"type": "http.response.start", "status": 200, "headers": [*headers, (b"content-length", b"0")]})
     await send({"type": "http.response.body", "body": b""})

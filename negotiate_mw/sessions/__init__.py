@@ -20,6 +20,9 @@ class Session(Protocol):
     async def begin(self, identity: Identity) -> None:
         """Start a new session for somebody who has just logged in, in place of the request's own. Never raises."""
 
+    async def leave(self) -> None:
+        """End the request's own session, since somebody else has just logged in, and have it cleared. Never raises."""
+
     async def ended(self) -> None:
         """Return once the session has ended or was revoked; for websockets, which outlive their request."""
 

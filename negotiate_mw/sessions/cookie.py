@@ -291,6 +291,11 @@ class CookieSession:
                 home._advise(identity, now)
             self._live = None
 
+    async def leave(self) -> None:
+        """End the request's own session, since somebody else has just logged in, and have it cleared."""
+        if self._cookie.read(self._headers) != (None, False):
+            self.end()
+
     async def ended(self) -> None:
         """Return once the session has ended or was ended in this process; without a session, never."""
         if self._live is None:

@@ -239,21 +239,26 @@ class RedisSessions:
         return raw, live
 
     async def _end(self, place: Place) -> None:
-        self._cache.pop(place.id, None)
+        was_open = self._cache.pop(place.id, None) is not None
         if watch := self._watches.get(asyncio.get_running_loop()):
             for entry in [entry for entry in watch.entries if entry[0] == place]:
                 watch.tell(entry)
-        if len(self._unended) < _MOST_UNENDED:
-            self._unended[place.id] = None
         try:
-            await self._end_unended()
+            await self._ledger.revoke(place.id)
         except StoreDown as error:
+            # strangers' cookies end here too, and mustn't take the place of sessions that were alive
+            if was_open or len(self._unended) < _MOST_UNENDED:
+                self._unended[place.id] = None
             self._warn(error)
 
     async def _end_unended(self) -> None:
-        for session_id in list(self._unended):
-            await self._ledger.revoke(session_id)
-            self._unended.pop(session_id, None)
+        while self._unended:
+            session_id, _ = self._unended.popitem()  # first, so that no two ask for the same
+            try:
+                await self._ledger.revoke(session_id)
+            except BaseException:
+                self._unended[session_id] = None
+                raise
 
     async def _until_ended(self, live: _Live) -> None:
         loop = asyncio.get_running_loop()
@@ -330,6 +335,11 @@ class RedisSession:
             return
         if begun is not None:
             self._value, self._live = urlsafe_b64encode(begun[0]), begun[1]
+
+    async def leave(self) -> None:
+        """End the request's own session, since somebody else has just logged in, and have it cleared."""
+        if self._cookie.read(self._headers) != (None, False):
+            await self.end()
 
     async def ended(self) -> None:
         """Return once the session has ended or was revoked on whichever node; without a session, never."""
