@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+from negotiate_mw import telemetry
 from negotiate_mw.errors import ConfigurationError, NegotiateError
 
 try:
@@ -49,6 +50,7 @@ class RedisStore:
     """
 
     def __init__(self, source: Source, *, option: str) -> None:
+        self._option = option
         self._make: Callable[[], Any] = source if callable(source) else lambda: _client_of(source)
         if not callable(source):
             try:
@@ -82,6 +84,7 @@ class RedisStore:
             self._forget()
         is_trial = self._is_slow
         if is_trial and self._is_asking:
+            telemetry.store_failed(self._option)
             raise StoreDown("it was too slow a moment ago")
         self._is_asking = self._is_asking or is_trial
         try:
@@ -92,8 +95,10 @@ class RedisStore:
                 answer = await asyncio.shield(asking)
         except (TimeoutError, RedisTimeoutError):
             self._is_slow = True
+            telemetry.store_failed(self._option)
             raise StoreDown(f"no answer within {SECONDS * 1000:.0f} ms") from None
         except Exception as error:  # the library's, whatever it is
+            telemetry.store_failed(self._option)
             raise StoreDown(f"{type(error).__name__}: {error}") from error
         finally:
             if is_trial:

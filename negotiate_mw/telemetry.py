@@ -1,4 +1,4 @@
-"""What the operator reads: one line for each outcome, under the logger ``negotiate_mw``.
+"""What the operator reads: one line for each outcome, under the logger ``negotiate_mw``; and numbers, if wanted.
 
 Law: one named event per outcome and none for entering or leaving; what a client chose is escaped and cut; no token,
 key, cookie or password ever comes here.
@@ -13,20 +13,35 @@ Each record has these fields besides (``logging``'s ``extra``), for structured l
 - ``negotiate_reference``: of a refusal; the client was told the same
 - ``negotiate_repeats``: how many refusals of this peer and reason got no line of their own (``refused-more``)
 - ``negotiate_peer``, ``negotiate_method``, ``negotiate_path``: of the request
+
+Where the process has a provider of OpenTelemetry metrics when the first log-in begins, ``metrics.py`` counts and times
+as well; else each event that only counts comes to one comparison.
 """
 
 import logging
-from collections.abc import Mapping, MutableMapping
-from typing import Any
+import sys
+from collections.abc import Mapping, MutableMapping, Sized
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
 
 from negotiate_mw.causes import Finding
 from negotiate_mw.identity import Identity
 from negotiate_mw.refusal import Refusal
 
+if TYPE_CHECKING:
+    from negotiate_mw.metrics import Metrics, Pool
+
 _LOG = logging.getLogger("negotiate_mw")
 _MAX_CHARACTERS = 256  # of anything that a client chose
 
 Scope = MutableMapping[str, Any]
+
+
+_metrics: "Metrics | Literal[False] | None" = None  # None: nobody has looked yet; False: nobody wants them
+_looking = Lock()
+_half_open: "WeakKeyDictionary[Sized, int]" = WeakKeyDictionary()
+_pools: "WeakKeyDictionary[Pool, tuple[str, int]]" = WeakKeyDictionary()
 
 
 def plain(text: object, limit: int = _MAX_CHARACTERS) -> str:
@@ -120,6 +135,62 @@ def out_of_order(sentence: str) -> None:
     """The acceptor can't be acquired; every log-in is answered 503 until it can."""
     line = plain(sentence, 4 * _MAX_CHARACTERS)
     _LOG.error("can't accept log-ins: %s", line, extra=_extra({"event": "out-of-order"}))
+
+
+def accepted(identity: Identity) -> None:
+    """A handshake ended, and somebody may in. Only counted; the line is ``logged_in``'s."""
+    if metrics := _metrics if _metrics is not None else _look():
+        metrics.accepted(identity.mechanism)
+
+
+def turned_away(scope: Scope, refusal: Refusal, reason: str) -> None:
+    """Each refusal, whether it gets a line or not. Only counted; the line is ``refused``'s."""
+    if metrics := _metrics if _metrics is not None else _look():
+        metrics.refused(scope["headers"], refusal.status, reason)
+
+
+def stepped(mechanism: str, seconds: float) -> None:
+    """An accept step ended, however it did. Only counted; may be called in any thread."""
+    if metrics := _metrics if _metrics is not None else _look():
+        metrics.stepped(mechanism, seconds)
+
+
+def session_looked_up(*, found: bool) -> None:
+    """A request without a token was held against its session. Only counted."""
+    if metrics := _metrics if _metrics is not None else _look():
+        metrics.session(found=found)
+
+
+def store_failed(store: str) -> None:
+    """A shared store gave no usable answer; ``store`` is the option that named it. Only counted."""
+    if metrics := _metrics if _metrics is not None else _look():
+        metrics.store_failed(store)
+
+
+def watch_half_open(store: Sized, limit: int) -> None:
+    """Have a store's number of handshakes read whenever metrics are collected, for as long as it lives."""
+    _half_open[store] = limit
+
+
+def watch_pool(name: str, pool: "Pool", limit: int) -> None:
+    """Have a pool's number of jobs read whenever metrics are collected, for as long as it lives."""
+    _pools[pool] = (name, limit)
+
+
+def _look() -> "Metrics | Literal[False]":
+    """Bind the process's metrics. At the first event, since an app may set its provider as late as in its lifespan."""
+    global _metrics
+    with _looking:
+        if _metrics is None:
+            # whoever set a provider has imported it
+            _metrics = _metrics_if_wanted() if "opentelemetry.metrics" in sys.modules else False
+        return _metrics
+
+
+def _metrics_if_wanted() -> "Metrics | Literal[False]":
+    from negotiate_mw.metrics import Metrics, is_wanted
+
+    return is_wanted() and Metrics(_half_open, _pools)
 
 
 def _level(refusal: Refusal) -> int:

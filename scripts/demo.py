@@ -127,8 +127,9 @@ def kerberos_demo(*, once: bool) -> bool:
         password = realm.add_user("alice")
         realm.add_service(SPN)
         print(f"A Kerberos realm {realm.name} is up, with the user alice and a key for {SPN}.")
-        with app_server("demo_app:app", realm.environ() | {"KRB5_KTNAME": str(realm.keytab(SPN))}) as (url, server):
-            print(f"examples/demo_app.py is up at {url}\n")
+        env = realm.environ() | {"KRB5_KTNAME": str(realm.keytab(SPN)), "SESSION_KEY": secrets.token_urlsafe(32)}
+        with app_server("whoami:app", env) as (url, server):
+            print(f"examples/whoami is up at {url}\n")
             principal = log_in(url, "--negotiate", ":", realm.environ(realm.kinit("alice")))
             print(f"alice sent a ticket and no password; the app sees {principal}.")
             if not once:
@@ -144,7 +145,8 @@ def ntlm_demo(*, once: bool) -> None:
         make = [sys.executable, "-m", "negotiate_mw.cli", "ntlm-hash", DOMAIN, "alice", "-"]
         users.write_bytes(subprocess.run(make, input=password.encode(), capture_output=True, check=True).stdout)
         print(f"A file of NTLM users is there, with alice of {DOMAIN} (negotiate-mw ntlm-hash {DOMAIN} alice).")
-        env = {**os.environ, "NTLM_USERS": str(users), "PYTHONPATH": str(SCRIPTS)}
+        keys = {"NTLM_USERS": str(users), "SESSION_KEY": secrets.token_urlsafe(32)}
+        env = {**os.environ, **keys, "PYTHONPATH": str(SCRIPTS)}
         with app_server("demo_ntlm_app:app", env) as (url, server):
             print(f"scripts/demo_ntlm_app.py is up at {url}\n")
             user = f"{DOMAIN}\\alice"

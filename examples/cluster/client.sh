@@ -9,11 +9,11 @@ cookies="$STATE/cookies"
 trap 'rm -f "$cookies" "$STATE/tickets"' EXIT
 ask() { curl -sS --fail-with-body --noproxy '*' "$@"; }
 
-tries=0
-until curl -sf --noproxy '*' -o "$STATE/ready" "$SITE/readyz"; do
+tries=0 ready=0
+until [ "$ready" -eq 6 ]; do # in a row, so that it is both nodes
+  if curl -sf --noproxy '*' -o "$STATE/ready" "$SITE/readyz"; then ready=$((ready + 1)); else ready=0 && sleep 0.2; fi
   tries=$((tries + 1))
-  [ "$tries" -lt 150 ] || { echo "client: $SITE doesn't get ready" >&2; exit 1; }
-  sleep 0.2
+  [ "$tries" -lt 300 ] || { echo "client: $SITE doesn't get ready" >&2; exit 1; }
 done
 echo "$PASSWORD" | kinit alice >/dev/null
 

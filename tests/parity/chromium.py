@@ -12,6 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from websockets.sync.client import ClientConnection, connect
 
 SECONDS = 60.0  # for a page to load; a loaded CI machine takes long
 MOST_PROMPTS = 5  # then the user gives up
+_COLOURS = {False: "light", True: "dark"}
 OPTIONS = (
     "--headless",
     "--no-sandbox",  # it won't run as root with one
@@ -81,6 +83,15 @@ class Browser:
         self.prompts, self.statuses, self._loaded = 0, [], False
         self.run(script)
         return self._until_loaded()
+
+    def look(self, *, dark: bool = False, width: int = 900, height: int = 700) -> None:
+        """Show the page as on a screen of that size, in the user's light or dark colours."""
+        self._do("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": _COLOURS[dark]}])
+        self._do("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
+    def picture(self) -> bytes:
+        """A PNG of what is to be seen of the page."""
+        return b64decode(self._do("Page.captureScreenshot", format="png")["data"])
 
     def _until_loaded(self) -> str:
         deadline = time.monotonic() + SECONDS
