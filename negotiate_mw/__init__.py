@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from negotiate_mw.accept import Acceptor
-    from negotiate_mw.errors import AcceptError, ConfigurationError, NegotiateError
+    from negotiate_mw.errors import AcceptError, ConfigurationError, DelegationError, NegotiateError
     from negotiate_mw.groups import PacGroups
     from negotiate_mw.identity import AcceptResult, Anonymous, Identity
     from negotiate_mw.ldap import LdapDirectory, LdapGroups
     from negotiate_mw.middleware import NegotiateMiddleware
     from negotiate_mw.policy import ChannelBinding, Limits, Policy
     from negotiate_mw.refusal import Refusal
+    from negotiate_mw.refusal_page import helpful_page
     from negotiate_mw.replay import RedisReplayCache
     from negotiate_mw.sessions.cookie import CookieSessions
     from negotiate_mw.sessions.redis import RedisSessions
@@ -31,6 +32,7 @@ _HOME = {
     "ConfigurationError": "errors",
     "ContextFlag": "status",
     "CookieSessions": "sessions.cookie",
+    "DelegationError": "errors",
     "Identity": "identity",
     "LdapDirectory": "ldap",
     "LdapGroups": "ldap",
@@ -43,6 +45,7 @@ _HOME = {
     "RedisSessions": "sessions.redis",
     "Refusal": "refusal",
     "SecStatus": "status",
+    "helpful_page": "refusal_page",
 }
 
 __all__ = [  # what __getattr__ gives
@@ -54,6 +57,7 @@ __all__ = [  # what __getattr__ gives
     "ConfigurationError",
     "ContextFlag",
     "CookieSessions",
+    "DelegationError",
     "Identity",
     "LdapDirectory",
     "LdapGroups",
@@ -66,6 +70,7 @@ __all__ = [  # what __getattr__ gives
     "RedisSessions",
     "Refusal",
     "SecStatus",
+    "helpful_page",
 ]
 
 

@@ -7,13 +7,15 @@ event loop, since a thread hop costs more than a Kerberos step; what can runs in
 
 import os
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from time import perf_counter
 from types import TracebackType
 from typing import Literal, Protocol
 
+from negotiate_mw import telemetry
 from negotiate_mw.backends import Backend, Context, Holdings
+from negotiate_mw.delegation import CacheFiles, ServiceTickets
 from negotiate_mw.errors import AcceptError, ConfigurationError
 from negotiate_mw.identity import AcceptResult, Identity
 from negotiate_mw.policy import Limits
@@ -80,12 +82,17 @@ class Acceptor:
             ``"{host}"`` in a list, a ticket for one of the others is taken only where its request asks for that
             very host, as in ``("{host}", "www.corp.example", "wiki.corp.example")``.
         keytab: path of the keytab; None: ``KRB5_KTNAME``, else ``/etc/krb5.keytab``.
-        ntlm_users: path of the user file for NTLM, whose lines ``negotiate-mw ntlm-hash`` makes.
+        ntlm_users: path of the user file for NTLM, whose lines ``negotiate-mw ntlm-hash`` makes; None: winbind, on a
+            machine that is a member of a domain.
         rcache: directory for the replay cache; None: ``KRB5RCACHENAME`` or ``KRB5RCACHEDIR``, else systemd's
             ``RUNTIME_DIRECTORY``, else ``/var/tmp``. ``"none"`` accepts a stolen token again and again, for as long
             as its clock allows: only where another check of ours finds replays.
         replay: ``RedisReplayCache(…)``: a log-in that another node accepted is refused; None: each node knows of its
             own alone.
+        delegation: keep the ticket-granting ticket that a client forwards, as ``Identity.delegated``: with it, this
+            process can do whatever the user can, towards every service.
+        constrained_delegation: get tickets to other services for our users, as ``Identity.service_tickets``, where the
+            KDC allows it: with the keys of the keytab, which then have to be those of an account.
         offload: ``"auto"``: Kerberos steps, local and about 50 µs long, run on the event loop, and in the pool while
             several of the last took over 5 ms; ``"always"`` or ``"never"`` in the pool. A step on the event loop
             has no deadline.
@@ -108,14 +115,16 @@ class Acceptor:
         ntlm_users: str | os.PathLike[str] | None = None,
         rcache: str | os.PathLike[str] | None = None,
         replay: ReplayCache | None = None,
+        delegation: bool = False,
+        constrained_delegation: bool = False,
         offload: Literal["auto", "always", "never"] = "auto",
         limits: Limits | None = None,
     ) -> None:
         if isinstance(mechanisms, str) or not mechanisms or not set(mechanisms) <= set(MECHANISMS):
             raise ConfigurationError(f"Acceptor(mechanisms={mechanisms!r}): give a tuple of {', '.join(MECHANISMS)}")
-        if ("ntlm" in mechanisms) is not (ntlm_users is not None) and sys.platform != "win32":
+        if ntlm_users is not None and "ntlm" not in mechanisms and sys.platform != "win32":
             raise ConfigurationError(
-                'Acceptor: NTLM takes both mechanisms=("kerberos", "ntlm") and ntlm_users="users.txt", whose lines '
+                'Acceptor: ntlm_users="users.txt" takes mechanisms=("kerberos", "ntlm") too; its lines '
                 "`negotiate-mw ntlm-hash DOMAIN USER` makes"
             )
         if not _is_service(service):
@@ -142,7 +151,14 @@ class Acceptor:
                 'Acceptor(rcache="none"): RedisReplayCache(when_down="local") relies on this node\'s own replay cache; '
                 "name its directory, or leave rcache= out"
             )
+        for option, value in (("delegation", delegation), ("constrained_delegation", constrained_delegation)):
+            if not isinstance(value, bool):
+                raise ConfigurationError(f"Acceptor({option}={value!r}): give True or False")
+            if value and ("kerberos" not in mechanisms or sys.platform == "win32"):
+                raise ConfigurationError(f"Acceptor({option}=True): that takes Kerberos, and isn't there on Windows")
         self.limits = limits or Limits()
+        self._delegation = self._cache_files() if delegation else None
+        self._constrained = self._cache_files() if constrained_delegation else None
         self.asks_host = HOST_OF_REQUEST in names
         self._options: dict[str, object] = {
             "service": service,
@@ -150,6 +166,8 @@ class Acceptor:
             "of_request": self.asks_host,
             "keytab": keytab,
             "rcache": rcache,
+            "delegation": self._delegation,
+            "constrained_delegation": self._constrained,
         }
         self._offload = offload
         self._recent_slow = 0  # the last eight steps, one bit each: was it slow?
@@ -158,7 +176,10 @@ class Acceptor:
         self._replay = replay
         self._kerberos: Backend | None = None
         self._ntlm: Backend | None = None
-        self._pool = StepPool(self.limits.threads, self.limits.queue)
+        # one for each, so that a domain controller that hangs holds up nobody's Kerberos
+        self._pool, self._ntlm_pool = (StepPool(self.limits.threads, self.limits.queue) for _ in range(2))
+        for name, pool in (("kerberos", self._pool), ("ntlm", self._ntlm_pool)):
+            telemetry.watch_pool(name, pool, self.limits.threads + self.limits.queue)
 
     async def __aenter__(self) -> "Acceptor":
         await self.acquire()
@@ -176,18 +197,35 @@ class Acceptor:
             ConfigurationError: keytab, names or replay cache can't be used; says what to type.
         """
         if not self.acquired:
+            self._check_replay()
             windows = _windows_backend(self.mechanisms) if sys.platform == "win32" else None
             kerberos = ntlm = None
             if "kerberos" in self.mechanisms:
                 kerberos = windows or _kerberos_backend(self._options)
             if "ntlm" in self.mechanisms:
                 ntlm = windows or _ntlm_backend(self._ntlm_users)
+            for files in (self._delegation, self._constrained):
+                if files is not None:
+                    files.open()
             self._kerberos, self._ntlm = kerberos, ntlm
+
+    def _check_replay(self) -> None:
+        if self._options["rcache"] is None and getattr(self._replay, "relies_on_nodes", False):
+            name = os.environ.get("KRB5RCACHENAME", "")
+            if name.startswith("none:"):
+                raise ConfigurationError(
+                    f'KRB5RCACHENAME={name}: RedisReplayCache(when_down="local") relies on this node\'s own replay cache; '
+                    "leave the variable out, or name a directory with Acceptor(rcache=…)"
+                )
 
     async def aclose(self) -> None:
         """Give the credential back (``FreeCredentialsHandle``); steps under way end in their threads. Idempotent."""
         self._kerberos = self._ntlm = None
         self._pool.close()
+        self._ntlm_pool.close()
+        for files in (self._delegation, self._constrained):
+            if files is not None:
+                files.close()
         if self._replay is not None:
             await self._replay.aclose()
 
@@ -208,13 +246,48 @@ class Acceptor:
 
     @property
     def ntlm_domains(self) -> frozenset[str] | None:
-        """The domains of the user file; the same object as long as they stay the same. None: no NTLM."""
+        """The domains of the user file, or the one that this machine is in; the same object as long as they stay the
+        same. None: no NTLM."""
         return None if self._ntlm is None else self._ntlm.realms
 
     def holdings(self) -> Holdings | None:
         """What Kerberos is accepted with, to explain a refusal by; None where that isn't known. May block."""
         ask: Callable[[], Holdings] | None = getattr(self._kerberos, "holdings", None)
         return None if ask is None else ask()
+
+    def token_by_password(self, principal: str, password: str, host: str | None = None) -> bytes:
+        """Log a user in at the KDC and return a first token for this very service; accepting it proves who it is.
+
+        It blocks until the KDC has answered, so call it in a thread.
+
+        Args:
+            principal: ``"alice@EXAMPLE.COM"``.
+            password: theirs.
+            host: as for ``accept``.
+
+        Raises:
+            AcceptError: LOGON_DENIED: the KDC turns the user down; NO_AUTHENTICATING_AUTHORITY, INTERNAL_ERROR or
+                NO_CREDENTIALS: it, or our own keys, can't be asked.
+        """
+        holdings = self.holdings()
+        if holdings is None:
+            detail = "no Kerberos was acquired whose keys could prove the KDC's answer"
+            raise AcceptError(SecStatus.NO_CREDENTIALS, "not-acquired", detail=detail)
+        from negotiate_mw.backends.password import first_token
+
+        realm = principal.rpartition("@")[2]
+        ours = [
+            entry
+            for entry in holdings.entries
+            if entry.components[0] == holdings.service
+            and (not holdings.hosts or entry.principal in holdings.hosts)
+            and (not self.asks_host or entry.principal.partition("/")[2].lower() == host)
+        ]
+        if not ours:
+            detail = f"the keytab {holdings.keytab!r} has no key that the request's host, {host!r}, may use"
+            raise AcceptError(SecStatus.WRONG_PRINCIPAL, "wrong-host", detail=detail)
+        entry = next((entry for entry in ours if entry.realm == realm), ours[0])
+        return first_token(principal, password, f"{entry.principal}@{entry.realm}")
 
     async def accept(
         self,
@@ -273,6 +346,21 @@ class Acceptor:
                 raise
         return _finish(stepped, result, required)
 
+    async def impersonate(self, principal: str) -> ServiceTickets:
+        """Tickets for a user who never came here (S4U2Self, [MS-SFU]): whoever may call this is anybody.
+
+        Args:
+            principal: ``"bob@CORP.EXAMPLE"``.
+
+        Raises:
+            ConfigurationError: ``Acceptor(constrained_delegation=True)`` isn't said, or ``acquire()`` wasn't called.
+            DelegationError: there is no such user, or the KDC doesn't let us.
+        """
+        impersonate: Callable[[str], Awaitable[ServiceTickets]] | None = getattr(self._kerberos, "impersonate", None)
+        if impersonate is None or self._constrained is None:
+            raise ConfigurationError("impersonate(): say Acceptor(constrained_delegation=True), and acquire() before")
+        return await impersonate(principal)
+
     async def delete(self, context: object) -> None:
         """Delete a context whose handshake won't go on (``DeleteSecurityContext``); idempotent."""
         self.discard(context)
@@ -283,6 +371,11 @@ class Acceptor:
         ours.open = False
         if ours.lock.acquire(blocking=False):
             _end(ours)
+
+    def _cache_files(self) -> CacheFiles:
+        # threads of its own for each: a KDC that doesn't answer keeps nobody else waiting
+        limits = self.limits
+        return CacheFiles(threads=limits.threads, queue=limits.queue, seconds=limits.step_seconds)
 
     def _open(self, token: bytes) -> Context:
         try:
@@ -329,13 +422,15 @@ class Acceptor:
         try:
             return context.backend.step(context, token, bindings)
         finally:
-            slow = perf_counter() - begun > _SLOW_SECONDS
-            self._recent_slow = (self._recent_slow << 1 | slow) & 0xFF
+            seconds = perf_counter() - begun
+            self._recent_slow = (self._recent_slow << 1 | (seconds > _SLOW_SECONDS)) & 0xFF
+            telemetry.stepped("kerberos" if context.backend is self._kerberos else "ntlm", seconds)
 
     async def _step_in_pool(self, context: Context, token: bytes, bindings: bytes | None) -> AcceptResult:
         end = partial(_end, context)
+        pool = self._pool if context.backend is self._kerberos else self._ntlm_pool
         try:
-            return await self._pool.run(
+            return await pool.run(
                 partial(self._step, context, token, bindings), seconds=self.limits.step_seconds, abandoned=end
             )
         except PoolFull:
@@ -369,11 +464,18 @@ def _windows_backend(mechanisms: Collection[str]) -> Backend:
 
 
 def _ntlm_backend(users: str | os.PathLike[str] | None) -> Backend:
+    backend: Backend
     try:
-        from negotiate_mw.backends.pyspnego import PyspnegoBackend
+        if users is None:
+            from negotiate_mw.backends.winbind import WinbindBackend
+
+            backend = WinbindBackend()
+        else:
+            from negotiate_mw.backends.pyspnego import PyspnegoBackend
+
+            backend = PyspnegoBackend(users=users)
     except ImportError as error:
         raise ConfigurationError(str(error)) from error
-    backend = PyspnegoBackend(users=users or "")
     backend.acquire()
     return backend
 

@@ -1,8 +1,8 @@
 """The command ``negotiate-mw``.
 
 Law: a subcommand is one row of ``_COMMANDS``: its words and a function from arguments to an exit status (0: done, 1:
-not, 2: used wrongly). What a subcommand needs is imported when it runs; secrets come from the terminal or from
-standard input, never from the command line, which every user of the machine can read.
+not, 2: used wrongly; ``check`` has its own). What a subcommand needs is imported when it runs; secrets come from the
+terminal or from standard input, never from the command line, which every user of the machine can read.
 """
 
 import argparse
@@ -113,7 +113,32 @@ def _forward_auth(options: argparse.Namespace) -> int:
     return run(options)
 
 
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    from negotiate_mw.doctor.command import add_check_arguments
+
+    add_check_arguments(parser)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from negotiate_mw.doctor.command import check
+
+    return check(options)
+
+
+def _whoami_arguments(parser: argparse.ArgumentParser) -> None:
+    from negotiate_mw.doctor.command import add_whoami_arguments
+
+    add_whoami_arguments(parser)
+
+
+def _whoami(options: argparse.Namespace) -> int:
+    from negotiate_mw.doctor.command import whoami
+
+    return whoami(options)
+
+
 _COMMANDS = (
+    _Command("check", "Examine a deployment, and say what is wrong and what to type.", _check_arguments, _check),
     _Command("decode", "Say in plain words what a token or a whole header is.", _decode_arguments, _decode),
     _Command(
         "forward-auth",
@@ -123,6 +148,7 @@ _COMMANDS = (
     ),
     _Command("ntlm-hash", "Print a user's line for Acceptor(ntlm_users=…).", _ntlm_hash_arguments, _ntlm_hash),
     _Command("sessions", "List and revoke the sessions that Redis keeps.", _sessions_arguments, _sessions),
+    _Command("whoami", "Log in to a URL by Kerberos, and tell each leg.", _whoami_arguments, _whoami),
 )
 
 if __name__ == "__main__":

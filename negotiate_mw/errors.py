@@ -4,7 +4,8 @@
 
     NegotiateError
     ├── ConfigurationError    the operator's to mend: says what is wrong and what to type
-    └── AcceptError           one accept step failed: says with which status, and why
+    ├── AcceptError           one accept step failed: says with which status, and why
+    └── DelegationError       the app can't act for the user: says why
 
 Law: errors carry data, and never a token, key or password where ``str`` or ``repr`` would print it.
 """
@@ -57,3 +58,21 @@ class AcceptError(NegotiateError):
 
     def __str__(self) -> str:
         return f"{self.status.name} ({self.reason}){': ' if self.detail else ''}{self.detail}"
+
+
+class DelegationError(NegotiateError):
+    """The app can't act for the user: they delegated nothing, or no ticket is to be had.
+
+    Attributes:
+        reason: a slug for programs and logs: ``"not-delegated"``, ``"not-a-service"``, ``"refused"`` (by the KDC),
+            ``"kdc-unreachable"``, ``"failed"``, ``"busy"``, ``"timeout"``, ``"closed"``.
+        detail: a sentence for the operator's log; it may name realms and services.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"

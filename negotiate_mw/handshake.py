@@ -69,7 +69,7 @@ class Handshake:
         context: the acceptor's handle; None before the first step.
         legs: tokens received so far.
         begun: when the first came, in seconds of the caller's clock.
-        scheme: the HTTP scheme that its tokens come under: "negotiate" or "ntlm".
+        scheme: the HTTP scheme that its tokens come under: "negotiate", "ntlm" or "basic".
     """
 
     state: State = State.IDLE
@@ -150,10 +150,12 @@ _OURS = frozenset(
 _FORBIDDEN = frozenset({"name-mismatch", "name-forbidden", "name-unusable", "pac-missing", "groups-missing"})
 
 
-def event_of(token: bytes | None) -> Event:
+def event_of(token: bytes | None, scheme: str = "negotiate") -> Event:
     """What a request brings, by its first bytes (RFC 4178 4.2, [MS-NLMP] 2.2.1); the acceptor reads the rest."""
     if token is None:
         return Event.NOTHING
+    if scheme == "basic":  # a user's name may begin with whatever it likes
+        return Event.OPENING
     later = token.startswith((b"\xa1", b"NTLMSSP\0\x03\0\0\0"))
     return Event.CONTINUATION if later else Event.OPENING
 
@@ -182,7 +184,7 @@ def decide(
     Raises:
         IllegalTransition: ``pending`` is neither idle nor half-open.
     """
-    event = event_of(token)
+    event = event_of(token, scheme)
     state = pending.after(event)
     if token is None:
         if remembered is not None:

@@ -4,15 +4,19 @@ Law: an ``Identity`` is made only from a completed context with a non-empty name
 Directory ticket is never believed before it was held against the account in the ticket's PAC.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from negotiate_mw.errors import AcceptError
+from negotiate_mw.errors import AcceptError, DelegationError
 from negotiate_mw.status import NO_FLAGS, ContextFlag, SecStatus
 from negotiate_mw.wire.logon_info import LogonInfo
 from negotiate_mw.wire.pac import UpnDnsInfo
 
+if TYPE_CHECKING:
+    from negotiate_mw.delegation import Delegated, ServiceTickets
+
+TRANSITED = "urn:mspac:delegation-info"  # a named attribute's name
 # First components of names that stand for the realm's own machinery, or for nobody: never somebody who logs in.
 _NEVER_A_USER = frozenset({"krbtgt", "kadmin", "kiprop", "k", "wellknown"})
 
@@ -27,7 +31,7 @@ class Identity:
         username: the name for people and logs, by ``Policy.username``; an ``Acceptor`` alone leaves the realm off only
             where it is the one realm of its keytab.
         realm: the Kerberos realm or NTLM domain that vouches for the user.
-        mechanism: ``"kerberos"`` or ``"ntlm"``.
+        mechanism: ``"kerberos"``, ``"ntlm"`` or ``"basic"``.
         groups: the user's groups.
         sid: the account's security identifier, in Active Directory, and where the account is of a realm of the
             keytab's; None elsewhere, since another realm's KDC could say anybody's.
@@ -37,6 +41,10 @@ class Identity:
         channel_bound: True if client and server proved that they share one TLS channel.
         is_service: True for computers (``pc1$``) and service principals (``host/pc1``).
         named_attributes: what the KDC vouches for beside the name; ask ``attributes_of``.
+        delegated: the ticket-granting ticket that the user forwarded; None: none, or a session remembered this user, or
+            ``Acceptor(delegation=True)`` isn't said.
+        service_tickets: the user's tickets to other services; None: a session remembered this user, or the handshake
+            took three legs, or ``Acceptor(constrained_delegation=True)`` isn't said.
     """
 
     principal: str
@@ -52,6 +60,51 @@ class Identity:
     channel_bound: bool = False
     is_service: bool = False
     named_attributes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    delegated: "Delegated | None" = field(default=None, repr=False, compare=False)
+    service_tickets: "ServiceTickets | None" = field(default=None, repr=False, compare=False)
+
+    def need_delegated(self) -> "Delegated":
+        """``delegated``, where the app can't do without it.
+
+        Raises:
+            DelegationError: there is none; says what may be missing.
+        """
+        if self.delegated is None:
+            raise DelegationError(
+                "not-delegated",
+                f"{self.principal} forwarded no ticket with this request: Acceptor(delegation=True) has to be said, "
+                "the ticket be forwardable, the client be set to forward it; and a session doesn't keep it",
+            )
+        return self.delegated
+
+    def need_service_tickets(self) -> "ServiceTickets":
+        """``service_tickets``, where the app can't do without them.
+
+        Raises:
+            DelegationError: there are none; says what may be missing.
+        """
+        if self.service_tickets is None:
+            raise DelegationError(
+                "not-delegated",
+                f"{self.principal} brought no ticket to show for with this request: "
+                "Acceptor(constrained_delegation=True) has to be said, and a session doesn't keep it",
+            )
+        return self.service_tickets
+
+    def without_tickets(self) -> "Identity":
+        """Who it is, for whatever outlives the request: a user's tickets don't."""
+        if self.delegated is None and self.service_tickets is None:
+            return self
+        return replace(self, delegated=None, service_tickets=None)
+
+    @property
+    def via(self) -> tuple[str, ...]:
+        """The services that got this log-in's ticket on the user's behalf (S4U2Proxy, [MS-PAC] 2.9), the nearest last.
+
+        If there are any, the user may never have authenticated to them. Empty where the ticket says nothing: as with a
+        forwarded ticket, and in realms without a PAC.
+        """
+        return self.attributes_of(TRANSITED)
 
     def attributes_of(self, name: str) -> tuple[str, ...]:
         """The values of a named attribute (RFC 6680), such as ``"auth-indicators"``; empty if there is none."""

@@ -8,6 +8,7 @@ import asyncio
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -166,7 +167,9 @@ class LdapGroups:
         self._by_realm = {directory.realm: (directory, asks) for directory, asks in look_ups}
         self._by_domain = {directory.domain.casefold(): (directory, asks) for directory, asks in look_ups}
         self._known: dict[Key, tuple[float, frozenset[str]]] = {}  # oldest first: all live equally long
-        self._under_way: dict[Key, asyncio.Task[frozenset[str]]] = {}
+        self._keeping = threading.Lock()
+        # a task is its own event loop's, and one process may run several
+        self._under_way: dict[tuple[asyncio.AbstractEventLoop, Key], asyncio.Task[frozenset[str]]] = {}
 
     async def start(self) -> None:
         """See that each directory can be asked.
@@ -197,7 +200,8 @@ class LdapGroups:
 
     async def stop(self) -> None:
         """End the look-up processes and forget what they said. Idempotent."""
-        self._known.clear()
+        with self._keeping:
+            self._known.clear()
         for _, asks in self._by_realm.values():
             asks.close()
 
@@ -212,14 +216,15 @@ class LdapGroups:
         known = self._known.get(key)
         if known is not None and time.monotonic() < known[0]:
             return known[1]
-        task = self._under_way.get(key)
+        here = (asyncio.get_running_loop(), key)
+        task = self._under_way.get(here)
         if task is None:
-            task = self._under_way[key] = asyncio.create_task(self._look_up(key, identity, result))
-            task.add_done_callback(partial(self._landed, key))
+            task = self._under_way[here] = asyncio.create_task(self._look_up(key, identity, result))
+            task.add_done_callback(partial(self._landed, here))
         return await asyncio.shield(task)  # it is everybody's: one who goes away doesn't end it
 
-    def _landed(self, key: Key, task: "asyncio.Task[frozenset[str]]") -> None:
-        del self._under_way[key]
+    def _landed(self, here: tuple[asyncio.AbstractEventLoop, Key], task: "asyncio.Task[frozenset[str]]") -> None:
+        del self._under_way[here]
         if not task.cancelled():
             task.exception()  # whoever would have asked may be gone
 
@@ -234,10 +239,11 @@ class LdapGroups:
                 "group-dropped", f"a group of {directory.domain} is called {what}, and so counts for nothing"
             )
         names = frozenset(name for name in found.values() if name is not None)
-        self._known.pop(key, None)
-        while len(self._known) >= self._cache_size:
-            del self._known[next(iter(self._known))]
-        self._known[key] = (time.monotonic() + self._ttl, names)
+        with self._keeping:
+            self._known.pop(key, None)
+            while len(self._known) >= self._cache_size:
+                del self._known[next(iter(self._known))]
+            self._known[key] = (time.monotonic() + self._ttl, names)
         return names
 
     def _directory_of(self, identity: Identity) -> tuple[LdapDirectory, LookUps]:

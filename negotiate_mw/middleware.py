@@ -15,6 +15,7 @@ from starlette.authentication import AuthCredentials
 
 from negotiate_mw import origin, telemetry
 from negotiate_mw.accept import Acceptor, Accepts
+from negotiate_mw.basic import CHALLENGE, PasswordLogins
 from negotiate_mw.bindings import EndPoint
 from negotiate_mw.bound import BoundIdentities
 from negotiate_mw.connection import (
@@ -61,7 +62,6 @@ _ANONYMOUS = Anonymous()
 _NO_CREDENTIALS = AuthCredentials()
 _NO_CREDENTIALS.scopes = ()  # type: ignore[assignment] # shared by all requests, so nobody may add to it
 _SWEEP_SLACK = 0.1  # seconds; so that one sweep takes a crowd of about the same age
-_NTLM_TOO = frozenset({b"negotiate", b"ntlm"})
 _RETRY_SECONDS = 1.0  # between two tries to acquire, where the server runs no lifespan
 
 
@@ -95,7 +95,10 @@ class NegotiateMiddleware:
             ``async (Identity) -> Iterable[str]``; None: nobody asks.
         sessions: ``CookieSessions(…)`` or ``RedisSessions(…)``: remember a log-in between requests.
         connection_bound: remember a log-in for its TCP connection, where it proved the TLS channel and a server adapter
-            of ours tells when the connection ends; elsewhere each request logs in.
+            of ours tells when the connection ends; elsewhere each request logs in. Not with ``sessions``, whose end
+            it wouldn't know of.
+        basic: also take names and passwords (``Authorization: Basic``), which the KDC is asked about, over TLS only or
+            from this machine itself. Offered after ``Negotiate``.
         challenge: ``(scope) -> bool``; False leaves ``Negotiate`` out of a 401, for user agents that break on it.
         negotiate_once: no second challenge after a failed token. After a refused NTLM token there never is one: its
             browser would ask for a password again and again.
@@ -117,6 +120,7 @@ class NegotiateMiddleware:
         groups: Groups | OfApp | str | None = None,
         sessions: Sessions | None = None,
         connection_bound: bool = False,
+        basic: bool = False,
         challenge: Callable[[Scope], bool] | None = None,
         negotiate_once: bool = False,
         on_refused: OnRefused | None = None,
@@ -131,6 +135,8 @@ class NegotiateMiddleware:
             raise ConfigurationError(f"NegotiateMiddleware(sessions={sessions!r}): give CookieSessions(keys=[…])")
         if not isinstance(connection_bound, bool):
             raise ConfigurationError(f"NegotiateMiddleware(connection_bound={connection_bound!r}): give True or False")
+        if not isinstance(basic, bool):
+            raise ConfigurationError(f"NegotiateMiddleware(basic={basic!r}): give True or False")
         if challenge is not None and not callable(challenge):
             raise ConfigurationError("NegotiateMiddleware(challenge=…): give a function that takes a scope")
         if not isinstance(negotiate_once, bool):
@@ -146,6 +152,16 @@ class NegotiateMiddleware:
                 "proved our own TLS channel; use Policy(channel_binding=ChannelBinding.when_present()) without "
                 "certfile= or tls_terminated_by_proxy, or remember it with sessions=CookieSessions(keys=[…])"
             )
+        if connection_bound and sessions is not None:
+            raise ConfigurationError(
+                "NegotiateMiddleware(connection_bound=True, sessions=…): give one of them; a log-out or revocation doesn't "
+                "reach what is remembered for a connection"
+            )
+        if basic and self._policy.channel_binding.mode == "required":
+            raise ConfigurationError(
+                "NegotiateMiddleware(basic=True): a password never proves a TLS channel, which "
+                "Policy(channel_binding=ChannelBinding.required()) asks of every log-in; leave one of them out"
+            )
         self._required = required
         self._is_exempt = compile_exempt(exempt)
         self._groups = compile_groups(groups)
@@ -154,13 +170,16 @@ class NegotiateMiddleware:
         self._challenge = challenge
         self._negotiate_once = negotiate_once
         self._limits = self._acceptor.limits
-        self._schemes = _NTLM_TOO if "ntlm" in self._acceptor.mechanisms else http.DEFAULT_SCHEMES
+        self._passwords = PasswordLogins(self._acceptor) if basic else None
+        more = {b"ntlm": "ntlm" in self._acceptor.mechanisms, b"basic": basic}
+        self._schemes = http.DEFAULT_SCHEMES | {scheme for scheme, is_taken in more.items() if is_taken}
         self._end_point = EndPoint(self._policy.channel_binding)
         self._refusals = RefusalLog(self._acceptor, self._policy)
         self._trusted = frozenset(self._policy.trusted_origins)
         self._bound = BoundIdentities() if connection_bound else None
         self._tls_needed = self._policy.require_tls and not self._policy.tls_terminated_by_proxy
         self._store = ContextStore(self._limits.half_open, self._limits.handshake_seconds, self._discard)
+        telemetry.watch_half_open(self._store, self._limits.half_open)
         self._sweeping_on: asyncio.AbstractEventLoop | None = None
         self._realms: frozenset[str] | None = None
         self._domains: frozenset[str] | None = None
@@ -189,10 +208,10 @@ class NegotiateMiddleware:
             decision = await self._authenticate(scope, receive, send, session)
         if not isinstance(decision, Pass):
             return await self._refuse(scope, receive, send, decision)
+        self._take_password_out(scope)
         scope[_DECIDED] = _Outer(decision.identity)
         scope["user"], scope["auth"] = _user_and_credentials(decision.identity)
         if decision.identity is not None and outer is None:
-            telemetry.logged_in(scope, decision.identity)
             proof = carrying(decision.scheme, decision.token) if decision.token else None
             send = with_identity_headers(send, proof, self._persistence(scope))
             if scope["type"] == "websocket":
@@ -231,10 +250,13 @@ class NegotiateMiddleware:
         except HeaderError as error:
             self._discard(pending)
             return Refuse(status=error.status_hint, reason=error.reason, detail=error.detail)
+        if credentials is not None and credentials.scheme == "basic" and not self._is_private(scope, receive, send):
+            self._discard(pending)
+            detail = "a password came over plain http; whose it is should change it"
+            return Refuse(status=403, reason="password-without-tls", detail=detail)
         try:
             rules = self._rules_in_force() if self._acceptor.acquired else await self._acquire_late()
-            is_https = scope.get("scheme") in ("https", "wss")
-            bindings = self._end_point.of(tls_context(receive, send), is_https=is_https)
+            bindings = None if credentials is None else self._bindings(scope, receive, send)
         except ConfigurationError as error:
             self._discard(pending)
             return Refuse(status=503, reason="not-acquired", detail=str(error))
@@ -259,7 +281,12 @@ class NegotiateMiddleware:
         outcome: AcceptResult | AcceptError
         try:
             host = http.host(scope["headers"]) if self._acceptor.asks_host else None
-            outcome = await self._acceptor.accept(step.handshake.context, step.token, bindings=bindings, host=host)
+            if self._passwords is not None and scheme == "basic":
+                realms = self._acceptor.realms or () if rules.realms is None else rules.realms
+                peer = scope["client"][0] if scope.get("client") else None
+                outcome = await self._passwords.log_in(step.token, peer=peer, realms=realms, host=host)
+            else:
+                outcome = await self._acceptor.accept(step.handshake.context, step.token, bindings=bindings, host=host)
         except AcceptError as error:
             outcome = error
             if error.status is SecStatus.BAD_BINDINGS:
@@ -274,10 +301,8 @@ class NegotiateMiddleware:
             self._sweep()
         elif isinstance(outcome, AcceptResult):
             self._acceptor.discard(outcome.context)
-            if isinstance(decision, Pass) and self._groups is not None:
-                decision = await self._with_groups(decision, self._groups, outcome)
             if isinstance(decision, Pass):
-                await self._remember(decision, scope, receive, send, session)
+                decision = await self._welcome(decision, outcome, scope, receive, send, session)
         return decision
 
     async def _second_opinion(self, outer: "_Outer") -> Decision:
@@ -302,18 +327,40 @@ class NegotiateMiddleware:
             if error.reason == "name-mismatch" or not self._policy.groups_optional:
                 return refusal_of(error)
             telemetry.without_groups(decision.identity, error.detail)
-            return decision
+            # an outer middleware's groups aren't ours
+            return decision if result else replace(decision, identity=replace(decision.identity, groups=frozenset()))
         return replace(decision, identity=replace(decision.identity, groups=found))
 
-    async def _remember(
-        self, decision: Pass, scope: Scope, receive: Receive, send: Send, session: Session | None
-    ) -> None:
-        """Remember who has just logged in, as far as the operator wants it and the log-in proved it."""
-        assert decision.identity is not None
+    async def _welcome(
+        self,
+        decision: Pass,
+        result: AcceptResult,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        session: Session | None,
+    ) -> Pass | Refuse:
+        """Somebody has just logged in: their groups, and what remembers them, as far as the log-in proved it."""
+        welcome = decision if self._groups is None else await self._with_groups(decision, self._groups, result)
+        if not isinstance(welcome, Pass) or welcome.identity is None:
+            return welcome
+        telemetry.logged_in(scope, welcome.identity)
+        telemetry.accepted(welcome.identity)
+        if welcome is decision and self._groups is not None:
+            if session is not None:
+                await session.leave()  # nor may the next request be served as whoever was here before
+            return welcome  # without the groups, which can't be had now: the next request asks for them again
+        lasting = welcome.identity.without_tickets()
         if self._bound is not None and tls_context(receive, send) is not None and not is_forwarded(scope):
-            self._bound.bind(native(scope), decision.identity)
+            self._bound.bind(native(scope), lasting)
         if session is not None:
-            await session.begin(decision.identity)
+            await session.begin(lasting)
+        return welcome
+
+    def _bindings(self, scope: Scope, receive: Receive, send: Send) -> bytes | None:
+        """The channel bindings that this request's client has to match."""
+        is_https = scope.get("scheme") in ("https", "wss")
+        return self._end_point.of(tls_context(receive, send), is_https=is_https)
 
     def _bound_to(self, scope: Scope) -> Identity | None:
         """Whose connection this is; nobody's from the next ``Authorization`` header on, whatever that says."""
@@ -342,7 +389,11 @@ class NegotiateMiddleware:
         presumed = self._acceptor.presumed
         if presumed is not None and not is_loopback(scope, receive, send):
             presumed = None
-        for identity in (presumed, bound, None if session is None else await session.open()):
+        stored = None
+        if session is not None:
+            stored = await session.open()
+            telemetry.session_looked_up(found=stored is not None)
+        for identity in (presumed, bound, stored):
             decision = None if identity is None else admit(identity, rules)
             if isinstance(decision, Pass):
                 return decision.identity
@@ -353,11 +404,13 @@ class NegotiateMiddleware:
         if isinstance(decision, Challenge):
             telemetry.challenged(scope, refusal)
         else:
+            telemetry.turned_away(scope, refusal, decision.reason)
             await self._refusals.write(scope, refusal, decision.reason, decision.detail)
         challenges = self._challenges(scope, receive, send, decision)
         if scope["type"] == "websocket":
             return await refuse_websocket(scope, receive, send, refusal, challenges)
         scope["user"], scope["auth"] = _ANONYMOUS, _NO_CREDENTIALS
+        self._take_password_out(scope)
         await refuse_http(scope, receive, send, refusal, challenges, self._on_refused)
 
     def _challenges(self, scope: Scope, receive: Receive, send: Send, decision: Challenge | Refuse) -> list[bytes]:
@@ -369,7 +422,19 @@ class NegotiateMiddleware:
         offered = [b"Negotiate"] if self._may_challenge(scope) else []
         if "ntlm" in self._acceptor.mechanisms and resolve(scope, receive, send) is not None:
             offered.append(b"NTLM")
+        if self._passwords is not None and self._is_private(scope, receive, send):
+            offered.append(CHALLENGE)  # browsers take the first that they can: tickets before passwords
         return offered
+
+    def _is_private(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """True if nobody on the way could read a password."""
+        is_https = self._policy.tls_terminated_by_proxy or is_tls(scope, receive, send)
+        return is_https or is_loopback(scope, receive, send)
+
+    def _take_password_out(self, scope: Scope) -> None:
+        """An app has no use for it, and may write headers down."""
+        if self._passwords is not None:
+            scope["headers"] = http.without_login(scope["headers"])
 
     def _may_challenge(self, scope: Scope) -> bool:
         if self._challenge is None:
@@ -417,6 +482,8 @@ class NegotiateMiddleware:
         for source in (self._sessions, self._groups):
             if source is not None:
                 await source.stop()
+        if self._passwords is not None:
+            self._passwords.close()
         await self._acceptor.aclose()
 
     def _discard(self, handshake: Handshake) -> None:

@@ -207,7 +207,7 @@ class Rules:
         elif self.realms is not None and identity.realm not in self.realms:
             allowed = sorted({*self.realms, identity.realm})
             return "realm-not-allowed", f"{identity.principal!r} may not log in; to let it, Policy(realms={allowed!r})"
-        if self.policy.pac == "required" and identity.mechanism == "kerberos" and identity.upn is None:
+        if self.policy.pac == "required" and identity.mechanism in ("kerberos", "basic") and identity.upn is None:
             return "pac-missing", (
                 f"the ticket of {identity.principal!r} doesn't say whose account it is (it has no UPN_DNS_INFO); "
                 'where the KDC makes none, as in a plain MIT realm, Policy(pac="when_present")'

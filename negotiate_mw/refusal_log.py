@@ -26,7 +26,9 @@ from negotiate_mw.wire.errors import HeaderError
 WINDOW_SECONDS = 60.0
 # of one peer and one reason in a window: a user's reference must find its line, and behind a proxy all are one peer
 WHOLE_LINES = 30
-MOST_LINES = 3000  # of all peers in a window: an IPv6 network, or a forged X-Forwarded-For, has any number of them
+# of all peers together in a window, about 1 MiB of log a minute. An IPv6 network, or a forged X-Forwarded-For behind a
+# server that believes it, has any number of peers; whoever is refused beyond it has a reference without a line
+MOST_LINES = 3000
 MAX_COUNTED = 1000  # peers and reasons that repeats are counted of, about 0.3 KiB each
 FINDINGS_PER_SECOND = 20  # about 0.15 ms each, half of it in the thread
 _FINDING_SECONDS = 1.0  # then the line goes out without
@@ -43,7 +45,7 @@ class Tally:
     def __init__(self, sum_up: Callable[[str, str, int], None]) -> None:
         self._sum_up = sum_up
         self._windows: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()  # oldest first
-        self._since, self._lines = float("-inf"), 0  # lines of all peers together, written or not
+        self._since, self._lines = 0.0, 0  # of all peers together: lines, written or not
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -55,14 +57,15 @@ class Tally:
         if not count and len(self._windows) >= MAX_COUNTED:
             self._end(next(iter(self._windows)))
         self._windows[peer, reason] = since, count + 1
-        if now - self._since >= WINDOW_SECONDS:
-            self._sum_up_all()
+        if not self._lines:
             self._since = now
         self._lines += count < WHOLE_LINES
         return count < WHOLE_LINES and self._lines <= MOST_LINES
 
     def expire(self, now: float) -> float | None:
         """Sum up the windows that have ended; return in how many seconds the next one does, None if there is none."""
+        if now - self._since >= WINDOW_SECONDS:
+            self._sum_up_all()
         while self._windows:
             key, (since, _) = next(iter(self._windows.items()))
             if now - since < WINDOW_SECONDS:

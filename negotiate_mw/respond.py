@@ -76,7 +76,11 @@ def with_identity_headers(send: Send, proof: bytes | None, persistent: bytes | N
 
 
 def with_cookie(send: Send, session: Session) -> Send:
-    """Wrap ``send`` for a request that has, or could have, a session."""
+    """Wrap ``send`` for a request that has, or could have, a session.
+
+    Whoever else gets a ``Set-Cookie`` of ours gets that session with it, or loses the own one; so such a response is
+    one user's, whatever page it is.
+    """
 
     async def sending(message: Message) -> None:
         if message["type"] in _STARTS and (cookie := session.set_cookie()) is not None:
@@ -84,7 +88,7 @@ def with_cookie(send: Send, session: Session) -> Send:
             # a server exists that falls over two fields of one name there, and these can't be joined
             if message["type"] != "websocket.http.response.start" or not _has(headers, b"set-cookie"):
                 headers.append((b"set-cookie", cookie))
-            message = {**message, "headers": headers}
+            message = {**message, "headers": _for_one_user(headers)}
         await send(message)
 
     return sending

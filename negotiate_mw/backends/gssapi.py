@@ -8,15 +8,15 @@ that it is told; each finished context is held against that rule again. Every er
 import contextlib
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from time import time
-from typing import Any
+from typing import Any, TypeVar
 
 try:
-    from gssapi import raw
+    from gssapi import Credentials, raw
     from gssapi.raw.misc import GSSError
 except ImportError as error:
     raise ImportError(
@@ -28,15 +28,28 @@ from negotiate_mw import telemetry
 from negotiate_mw.backends import Context, Holdings
 from negotiate_mw.backends.keytab import Keytab
 from negotiate_mw.backends.replay_file import ReplayFile
-from negotiate_mw.errors import AcceptError, ConfigurationError
-from negotiate_mw.identity import AcceptResult, Account, Identity, account_of, vouched_groups
+from negotiate_mw.delegation import CacheFiles, Delegated, ServiceAccount, ServiceTickets
+from negotiate_mw.errors import AcceptError, ConfigurationError, DelegationError
+from negotiate_mw.identity import (
+    TRANSITED,
+    AcceptResult,
+    Account,
+    Identity,
+    account_of,
+    parse_principal,
+    vouched_groups,
+)
 from negotiate_mw.status import ContextFlag, SecStatus
-from negotiate_mw.wire import der
+from negotiate_mw.wire import der, spnego
+from negotiate_mw.wire.ccache import Principal
+from negotiate_mw.wire.delegation_info import read_delegation_info
 from negotiate_mw.wire.errors import WireError
-from negotiate_mw.wire.kerberos import krb_error_code
+from negotiate_mw.wire.kerberos import krb_error_code, read_ap_req, read_ticket
 from negotiate_mw.wire.logon_info import read_logon_info
-from negotiate_mw.wire.pac import UpnDnsInfo, read_upn_dns_info
+from negotiate_mw.wire.pac import read_upn_dns_info
 from negotiate_mw.wire.spnego import KRB5, SPNEGO
+
+T = TypeVar("T")
 
 _KRB5 = raw.OID(elements=der.encode_oid(KRB5))
 _SPNEGO = raw.OID(elements=der.encode_oid(SPNEGO))
@@ -44,6 +57,7 @@ _GSSPROXY = Path("/etc/gss/mech.d/proxymech.conf")  # without it, GSS_USE_PROXY 
 _UPN_DNS_INFO = b"urn:mspac:upn-dns-info"
 _LOGON_INFO = b"urn:mspac:logon-info"
 _INDICATORS = b"auth-indicators"
+_TRANSITED = TRANSITED.encode()
 _MAX_REALMS = 1000  # that we remember something of; a forest has dozens
 _CHANNEL_BOUND = 2048  # GSS_C_CHANNEL_BOUND_FLAG (MIT krb5 1.19)
 
@@ -99,6 +113,8 @@ class GssapiBackend:
         of_request: of these, only to the one that the request asks for.
         keytab: the file with our keys; None: ``KRB5_KTNAME``, else ``/etc/krb5.keytab``.
         rcache: see ``ReplayFile``.
+        delegation: where caches of forwarded tickets go; None: forwarded tickets are dropped.
+        constrained_delegation: where those of service tickets go; None: none are got.
     """
 
     def __init__(
@@ -109,12 +125,18 @@ class GssapiBackend:
         of_request: bool = False,
         keytab: str | os.PathLike[str] | None,
         rcache: str | os.PathLike[str] | None,
+        delegation: CacheFiles | None = None,
+        constrained_delegation: CacheFiles | None = None,
     ) -> None:
         self._service = service
         self._hosts = frozenset(f"{service}/{host}".encode() for host in hosts)
         self._of_request = of_request
         self._keytab = Keytab(keytab, service)
         self._replay_file = ReplayFile(rcache)
+        self._delegation = delegation
+        self._account = (
+            None if constrained_delegation is None else ServiceAccount(self._keytab.path, constrained_delegation)
+        )
         self._credential: Any = None
         self._realms_with_pac: set[str] = set()
         # gssproxy answers from another process
@@ -186,7 +208,7 @@ class GssapiBackend:
                 context.handle = done.context
                 return AcceptResult(status=SecStatus.CONTINUE_NEEDED, context=context, token=done.token)
             context.handle = done.context
-            return self._complete(context, done)
+            return self._complete(context, done, token)
         except AcceptError:
             raise
         except Exception as error:
@@ -195,7 +217,14 @@ class GssapiBackend:
     def delete(self, context: Context) -> None:
         context.handle = None  # the last reference frees the C context
 
-    def _complete(self, context: Context, done: Any) -> AcceptResult:
+    async def impersonate(self, principal: str) -> ServiceTickets:
+        """See ``Acceptor.impersonate``."""
+        assert self._account is not None
+        if problem := self._keytab.problem():
+            raise DelegationError("failed", problem)
+        return await self._account.impersonate(principal, we=self._own_name(None))
+
+    def _complete(self, context: Context, done: Any, token: bytes) -> AcceptResult:
         if done.mech != _KRB5:
             raise AcceptError(SecStatus.LOGON_DENIED, "mechanism-not-allowed", detail="the context isn't Kerberos")
         if self._hosts:
@@ -203,8 +232,9 @@ class GssapiBackend:
         initiator = done.initiator_name
         # asked first, since the binding puts an error into words at once, which takes as long as half a log-in
         listed = raw.inquire_name(initiator, mech_name=False, attrs=True).attrs
-        info = _upn_dns_info(initiator) if _UPN_DNS_INFO in listed else None
-        account = account_of(_printed(raw.display_name(initiator, False).name), info)
+        info = _of_pac(initiator, _UPN_DNS_INFO, read_upn_dns_info) if _UPN_DNS_INFO in listed else None
+        name = _printed(raw.display_name(initiator, False).name)
+        account = account_of(name, info)
         self._hold_to_pac(account)
         at_home = account.realm in self._keytab.realms
         sid = account.sid if at_home else None  # a realm of elsewhere might say anybody's
@@ -230,7 +260,9 @@ class GssapiBackend:
                 attributes=attributes,
                 channel_bound=bool(flags & _CHANNEL_BOUND),
                 is_service=account.is_service,
-                named_attributes=_indicators(initiator) if _INDICATORS in listed else (),
+                named_attributes=_named_attributes(initiator, listed),
+                delegated=None if self._delegation is None else _forwarded(done, self._delegation),
+                service_tickets=None if self._account is None else self._evident(self._account, name, token, done),
             ),
         )
 
@@ -256,6 +288,28 @@ class GssapiBackend:
         if self._of_request and name.decode().partition("/")[2].lower() != host:
             detail += f", the request asks for {host!r}; a proxy has to hand on the Host header as it came"
             raise AcceptError(SecStatus.WRONG_PRINCIPAL, "wrong-host", detail=detail)
+
+    def _evident(self, account: ServiceAccount, name: str, token: bytes, done: Any) -> ServiceTickets | None:
+        """What the ticket that was just accepted is good for; None where it came in an earlier leg."""
+        try:
+            leg = spnego.read(token)
+            ticket, spn = read_ticket(leg.mech_token or b""), read_ap_req(leg.mech_token or b"").spn
+        except WireError:
+            return None
+        components, realm = parse_principal(name)
+        # the library and the KDC hold this name against the ticket's: another's ticket is of no use under it
+        user = Principal(_octets(realm), tuple(map(_octets, components)))
+        end = int(time() + (done.lifetime or 0))
+        return account.proxy(ticket, we=self._own_name(spn), user=user, end=end)
+
+    def _own_name(self, spn: str | None) -> str:
+        """Whom we ask the KDC as: the one account of the keytab, else who a ticket is for, else our first name."""
+        entries = self._keytab.entries
+        accounts = {f"{entry.principal}@{entry.realm}" for entry in entries if len(entry.components) == 1}
+        if len(accounts) == 1:
+            return accounts.pop()
+        ours = [f"{entry.principal}@{entry.realm}" for entry in entries if entry.components[0] == self._service]
+        return spn if spn and (spn in ours or not ours) else ours[0]
 
     def _only_host(self) -> str:
         (name,) = self._hosts
@@ -334,24 +388,42 @@ def _no_groups(detail: str) -> AcceptError:
     return AcceptError(SecStatus.LOGON_DENIED, "groups-missing", detail=detail)
 
 
-def _indicators(name: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """How the user logged in to the KDC (RFC 8129), where the KDC vouches for it."""
-    found = raw.get_name_attribute(name, _INDICATORS)
-    if not found.authenticated:
-        return ()
-    return ((_INDICATORS.decode(), tuple(_printed(value) for value in found.values)),)
+def _named_attributes(name: Any, listed: Sequence[bytes]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """What the KDC vouches for beside the name: how the user logged in to it (RFC 8129), and through whom they came."""
+    named: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    if _INDICATORS in listed:
+        found = raw.get_name_attribute(name, _INDICATORS)
+        if found.authenticated:
+            named = ((_INDICATORS.decode(), tuple(_printed(value) for value in found.values)),)
+    if _TRANSITED in listed:
+        named += ((TRANSITED, _of_pac(name, _TRANSITED, read_delegation_info)),)
+    return named
 
 
-def _upn_dns_info(name: Any) -> UpnDnsInfo:
-    found = raw.get_name_attribute(name, _UPN_DNS_INFO)
+def _of_pac(name: Any, attribute: bytes, read: Callable[[bytes], T]) -> T:
+    found = raw.get_name_attribute(name, attribute)
     if not found.authenticated:
         raise AcceptError(SecStatus.LOGON_DENIED, "name-mismatch", detail="the ticket's PAC isn't verified")
     try:
-        return read_upn_dns_info(found.values[0])
+        return read(found.values[0])
     except WireError as error:
-        raise AcceptError(
-            SecStatus.LOGON_DENIED, "name-mismatch", detail=f"the ticket's PAC can't be read: UPN_DNS_INFO, {error}"
-        ) from error
+        part = attribute.rpartition(b":")[2].decode().upper().replace("-", "_")
+        detail = f"the ticket's PAC can't be read: {part}, {error}"
+        raise AcceptError(SecStatus.LOGON_DENIED, "name-mismatch", detail=detail) from error
+
+
+def _forwarded(done: Any, files: CacheFiles) -> Delegated | None:
+    """The ticket that the client sent along, if it bears the client's own name: what is written beside it is theirs."""
+    if done.delegated_creds is None:
+        return None
+    owner = raw.inquire_cred(done.delegated_creds, lifetime=False, usage=False, mechs=False).name
+    if owner is None or raw.display_name(owner, False).name != raw.display_name(done.initiator_name, False).name:
+        return None
+    return Delegated(Credentials(done.delegated_creds), files)
+
+
+def _octets(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
 
 
 @lru_cache(maxsize=256)

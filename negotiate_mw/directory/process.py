@@ -72,8 +72,6 @@ class LookUps:
         try:
             return await self._run(question)
         except Trouble as error:
-            if error.is_for_all:  # each try takes a process, and a log-in that may lock our account
-                self._failed_at, self._failure = time.monotonic(), str(error)
             raise self._down(str(error)) from error
 
     async def probe(self) -> None:
@@ -105,9 +103,16 @@ class LookUps:
         except PoolFull:
             raise self._busy(f"{QUEUE} look-ups wait already") from None
         except TimeoutError:
-            raise Trouble(f"no answer from {', '.join(self._servers)} within {self._seconds:g} s") from None
+            raise self._noted(
+                Trouble(f"no answer from {', '.join(self._servers)} within {self._seconds:g} s")
+            ) from None
         self._failed_at = -RETRY_SECONDS
         return found
+
+    def _noted(self, trouble: Trouble) -> Trouble:
+        if trouble.is_for_all:  # each try takes a process, and a log-in that may lock our account
+            self._failed_at, self._failure = time.monotonic(), str(trouble)
+        return trouble
 
     def _busy(self, why: str) -> AcceptError:
         detail = f"{self._servers[self._preferred]}: {why}"
@@ -119,6 +124,8 @@ class LookUps:
         with self._asking:
             if time.monotonic() >= until:
                 raise self._busy(f"this look-up's turn didn't come within {self._seconds:g} s")
+            if not question.get("probe") and time.monotonic() < self._failed_at + RETRY_SECONDS:
+                raise Trouble(self._failure)  # it waited while another one found out
             for left in range(len(self._servers), 0, -1):
                 server = self._servers[self._preferred]
                 seconds = (until - time.monotonic()) / left
@@ -128,12 +135,12 @@ class LookUps:
                     troubles.append(error)
                     self._end_child()
                     self._preferred = (self._preferred + 1) % len(self._servers)
-        sentence = "; ".join(map(str, troubles))
-        raise Trouble(
-            sentence,
-            is_refusal=all(trouble.is_refusal for trouble in troubles),
-            is_for_all=all(trouble.is_for_all for trouble in troubles),
-        )
+            together = Trouble(
+                "; ".join(map(str, troubles)),
+                is_refusal=all(trouble.is_refusal for trouble in troubles),
+                is_for_all=all(trouble.is_for_all for trouble in troubles),
+            )
+            raise self._noted(together)
 
     def _ask(self, server: str, question: Mapping[str, object], seconds: float) -> list[tuple[str, str | None]]:
         if seconds <= 0 or self._closed:

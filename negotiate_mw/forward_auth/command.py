@@ -4,6 +4,7 @@ Law: it listens for the proxy alone, so on this machine unless told otherwise; k
 """
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from negotiate_mw.accept import Acceptor
 from negotiate_mw.errors import ConfigurationError
 from negotiate_mw.forward_auth import PROXIES, ForwardAuth
 from negotiate_mw.policy import Policy
+from negotiate_mw.sessions.command import URL_VARIABLE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--groups", choices=["pac"], help="answer with the ticket's groups, by SID")
     parser.add_argument("--trusted-origin", metavar="ORIGIN", action="append", default=[], help="see Policy")
     parser.add_argument("--session-keys", metavar="FILE", type=Path, help="keep sessions; keys, one per line")
-    parser.add_argument("--redis", metavar="URL", help="keep them in Redis, not in the cookie")
+    in_redis = f"keep them in Redis, not in the cookie; default: ${URL_VARIABLE}, where `ps` doesn't show a password"
+    parser.add_argument("--redis", metavar="URL", help=in_redis)
     parser.add_argument("--max-age", metavar="SECONDS", type=int, default=3600, help="of a session (default: 3600)")
     parser.add_argument("--plain-http", action="store_true", help="clients reach the proxy without TLS")
 
@@ -70,10 +73,11 @@ def _sessions(options: argparse.Namespace) -> object:
         keys = options.session_keys.read_text().split()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"--session-keys {options.session_keys}: can't be read ({error})") from error
-    if options.redis is None:
+    url = options.redis or os.environ.get(URL_VARIABLE)
+    if not url:
         from negotiate_mw.sessions.cookie import CookieSessions
 
         return CookieSessions(keys=keys, max_age=options.max_age)
     from negotiate_mw.sessions.redis import RedisSessions
 
-    return RedisSessions(options.redis, keys=keys, max_age=options.max_age)
+    return RedisSessions(url, keys=keys, max_age=options.max_age)

@@ -281,7 +281,9 @@ class CookieSession:
         """Start a new session for somebody who has just logged in, in place of the request's own."""
         now, home = time(), self._home
         if (former := self._look(now)) is not None:
-            home._end(former.record, now)
+            # the same account's would gain nobody anything, and each log-in pushes somebody's log-out out in the end
+            if former.record.identity.account_id != identity.account_id:
+                home._end(former.record, now)
             self._is_stray = True
         self._is_over = False
         self._live = home._create(identity, now)

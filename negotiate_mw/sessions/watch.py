@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection
 from time import monotonic
 from typing import Any
 
+from negotiate_mw import telemetry
 from negotiate_mw.redis_store import StoreDown
 
 # seconds between two looks; with the quarter of a second that an answer may take, an end is known within one second
@@ -24,13 +25,14 @@ class Watch:
     """What waits on one event loop.
 
     Args:
-        look: says which of some entries have ended; raises StoreDown.
+        look: says which of some entries have ended; raises StoreDown. Whatever else it raises counts as that.
     """
 
     def __init__(self, look: Callable[[Collection[Entry]], Awaitable[Collection[Entry]]]) -> None:
         self._look = look
         self._waiting: dict[Entry, set[asyncio.Event]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._has_failed = False  # and said so
 
     async def until_ended(self, entry: Entry, seconds: float) -> None:
         """Return once ``entry`` has ended, at the latest after ``seconds``."""
@@ -71,7 +73,13 @@ class Watch:
             try:
                 ended: Collection[Entry] = await self._look(entries)
                 confirmed_at = monotonic()
-            except StoreDown:
+            except Exception as error:  # noqa: BLE001 - whoever was revoked mustn't stay because of a mistake here
+                if not isinstance(error, StoreDown) and not self._has_failed:
+                    self._has_failed = True
+                    why = telemetry.plain(repr(error))
+                    telemetry.warned(
+                        "session-watch", f"whether open websockets' sessions have ended can't be told: {why}"
+                    )
                 ended = entries if monotonic() - confirmed_at > GRACE else ()
             for entry in ended:
                 self.tell(entry)

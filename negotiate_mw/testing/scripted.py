@@ -34,7 +34,9 @@ class ScriptedAcceptor:
     Args:
         script: what comes of each token: a token to continue with, an identity and a last token, or an error.
             An unlisted token is INVALID_TOKEN.
-        realms: as a keytab would have them.
+        passwords: for ``basic=True``: the token of the script that a principal and a password get at the KDC, as in
+            ``{("alice@EXAMPLE.COM", "secret"): b"AlicesTicket"}``, or an error; any other is refused.
+        realms: as a keytab would have them; None: as an acceptor that takes no Kerberos has them.
         limits: as ``Acceptor`` has them.
 
     Attributes:
@@ -51,10 +53,12 @@ class ScriptedAcceptor:
         self,
         script: Mapping[bytes, bytes | tuple[Identity, bytes | None] | AcceptError],
         *,
-        realms: frozenset[str] = frozenset({"EXAMPLE.COM"}),
+        passwords: Mapping[tuple[str, str], bytes | AcceptError] | None = None,
+        realms: frozenset[str] | None = frozenset({"EXAMPLE.COM"}),
         limits: Limits | None = None,
     ) -> None:
         self._script = script
+        self._passwords = passwords or {}
         self.realms = realms
         self.limits = limits or Limits()
         self.acquired = False
@@ -94,6 +98,14 @@ class ScriptedAcceptor:
             expires_at=identity.expires_at,
             identity=identity,
         )
+
+    def token_by_password(self, principal: str, password: str, host: str | None = None) -> bytes:
+        """What the script's KDC says."""
+        refused = AcceptError(SecStatus.LOGON_DENIED, "password-refused")
+        answer = self._passwords.get((principal, password), refused)
+        if isinstance(answer, AcceptError):
+            raise answer
+        return answer
 
     def discard(self, context: object) -> None:
         """Forget a context."""

@@ -4,12 +4,23 @@ strict way or refused, so that no two parties can ever disagree on which token a
 
 import binascii
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from .errors import HeaderError
 
-__all__ = ["DEFAULT_MAX_BYTES", "DEFAULT_SCHEMES", "Credentials", "HeaderError", "host", "parse"]
+__all__ = [
+    "DEFAULT_MAX_BYTES",
+    "DEFAULT_SCHEMES",
+    "Credentials",
+    "HeaderError",
+    "Login",
+    "host",
+    "login",
+    "parse",
+    "without_login",
+]
 
 DEFAULT_SCHEMES = frozenset({b"negotiate"})
 
@@ -18,8 +29,12 @@ DEFAULT_SCHEMES = frozenset({b"negotiate"})
 # told otherwise
 DEFAULT_MAX_BYTES = 65_536
 
+# bytes of a decoded name and password; Active Directory allows 256 characters of either
+MAX_LOGIN_BYTES = 2048
+
 # RFC 9110 5.6.2
 _TCHARS = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_BASIC = re.compile(rb"\s*basic\b", re.IGNORECASE)
 # RFC 9110 7.2: uri-host [ ":" port ]
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@/?#, ]+)(?::[0-9]*)?")
 
@@ -80,6 +95,41 @@ def parse(
     if not token or len(token68) % 4 or binascii.b2a_base64(tail, newline=False) != token68[-4:]:
         raise HeaderError("not-token68", f"{len(token68)} characters that are not canonical base64")
     return Credentials(scheme=scheme.decode("latin-1"), token=token)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """A user's name and password, which no repr shows."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+def login(token: bytes) -> Login:
+    """The name and the password in the decoded token of the Basic scheme (RFC 7617 2), both in NFC (RFC 8265 4.2.2).
+
+    Raises HeaderError for anything but UTF-8, without control characters (a NUL would end the password early in C),
+    with a colon, and something on either side of it.
+
+        login(b"alice:secret")  # Login(user='alice')
+    """
+    if len(token) > MAX_LOGIN_BYTES:
+        raise HeaderError("limit", f"a name and a password of {len(token)} bytes, {MAX_LOGIN_BYTES} are allowed")
+    try:
+        text = unicodedata.normalize("NFC", token.decode())
+    except UnicodeDecodeError:
+        raise HeaderError("malformed", "a name and a password that aren't UTF-8") from None
+    if any(unicodedata.category(letter) == "Cc" for letter in text):
+        raise HeaderError("malformed", "a control character in a name or a password")
+    user, _, password = text.partition(":")
+    if not user or not password:
+        raise HeaderError("malformed", "no name, or no password")
+    return Login(user=user, password=password)
+
+
+def without_login(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """`headers` without what came under the Basic scheme, well formed or not."""
+    return [(name, value) for name, value in headers if name != b"authorization" or not _BASIC.match(value)]
 
 
 def host(headers: Iterable[tuple[bytes, bytes]]) -> str | None:

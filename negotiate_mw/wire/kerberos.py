@@ -115,6 +115,17 @@ def read_ap_req(mech_token: bytes) -> ApReq:
     )
 
 
+def read_ticket(mech_token: bytes) -> bytes:
+    """The ticket in the AP-REQ in `mech_token`, sealed as it is, in DER. Raises as `read_ap_req` does."""
+    read_ap_req(mech_token)
+    end = len(mech_token)
+    at = der.only(mech_token, _framed(mech_token, _TOK_ID_AP_REQ), end, _AP_REQ, "AP-REQ")
+    at = der.only(mech_token, at, end, der.SEQUENCE, "AP-REQ") + len(_PVNO) + len(_MSG_TYPE)
+    _, at = der.element(mech_token, at, end, 0xA2, "ap-options")
+    start, stop = der.element(mech_token, at, end, 0xA3, "ticket")
+    return mech_token[start:stop]
+
+
 def krb_error_code(token: bytes) -> int | None:
     """The error-code (RFC 4120 7.5.9) in an acceptor's error `token`, bare or in a NegTokenResp; None where
     that one carries no Kerberos token. Raises WireError, or Incomplete if its lengths promise more."""

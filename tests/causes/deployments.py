@@ -130,9 +130,11 @@ class Deployment:
         command = ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
         command += [
             "-days",
-            "2",
+            "90",
             "-subj",
             f"/CN={self.host}",
+            "-addext",
+            f"subjectAltName=DNS:{self.host}",
             "-keyout",
             str(path.with_suffix(".key")),
             "-out",
@@ -699,7 +701,8 @@ def eight_bits(d: Deployment) -> Iterator[Request]:
 
 def another_realms_user(d: Deployment) -> Iterator[Request]:
     """A user of a realm that this one trusts, and that the policy lists."""
-    other = d.held.enter_context(KerberosRealm("OTHER.EXAMPLE"))
+    name = d.host.partition(".")[0].upper()  # one trust for each deployment that is made of this
+    other = d.held.enter_context(KerberosRealm(f"{name}.EXAMPLE"))
     other.add_user("zoe", "a password")
     for realm in (d.realm, other):
         tickets.run(

@@ -48,6 +48,9 @@ standard input (`negotiate-mw decode -`). It shows nothing secret.
 
 A request without a token is no refusal: its 401 is how every log-in begins, and is logged at DEBUG.
 
+Before a user finds out, `negotiate-mw check` looks for what can be seen of all this ([check.md](check.md)): under the
+same names, and some more that no request shows.
+
 | what you see | cause |
 |---|---|
 {index}{"".join(map(_section, CAUSES))}"""

@@ -137,6 +137,20 @@ def test_what_is_no_token_is_one_sentence_and_status_1(
     assert "CANARY" not in said.err
 
 
+@pytest.mark.parametrize("name", [b"\x01\x00", b"\x02\x00", b"\x03\x00", b"\x00\x00"])
+def test_spnego_inside_spnego_is_words(name: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    # where a Kerberos message has its name, an answer without a token has what somebody chose
+    inner = building.neg_token_resp(building.octets(0xA3, b"\0\0\0" + name + name + b"\0\0\0\0\0\0"))
+    outer = building.neg_token_init(building.mech_types(building.KRB5_OID), building.octets(0xA2, inner))
+
+    status = main(["decode", b64encode(outer).decode()])
+
+    said = capsys.readouterr()
+    assert (status, said.err) == (0, "")
+    assert "mechanisms, best first: Kerberos" in said.out
+    assert "Traceback" not in said.out
+
+
 def test_from_standard_input(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"Authorization: Negotiate {BASE64}\n"))
 

@@ -12,7 +12,7 @@ from negotiate_mw import AcceptError, NegotiateMiddleware, SecStatus, refusal_lo
 from negotiate_mw.causes import finding
 from negotiate_mw.diagnosis import Evidence
 from negotiate_mw.refusal import Refusal
-from negotiate_mw.refusal_log import FINDINGS_PER_SECOND, MAX_COUNTED, WHOLE_LINES, WINDOW_SECONDS, Tally
+from negotiate_mw.refusal_log import FINDINGS_PER_SECOND, MAX_COUNTED, MOST_LINES, WHOLE_LINES, WINDOW_SECONDS, Tally
 from negotiate_mw.testing import ScriptedAcceptor, user
 from tests.shell.driving import Client, Site, on_a_loop
 
@@ -82,6 +82,27 @@ def test_a_crowd_of_peers_is_bounded_and_whom_it_pushes_out_is_summed_up(summing
 
     assert len(summing.tally) == MAX_COUNTED
     assert summing.said == [("first", "replay", 3)]
+
+
+def test_any_number_of_peers_gets_so_many_lines_in_a_window_and_no_more(summing: Summing) -> None:
+    whole = [summing.tally.is_whole(f"2001:db8::{number:x}", "malformed", 1.0) for number in range(MOST_LINES + 70)]
+    others = summing.tally.is_whole("192.0.2.1", "replay", 2.0)
+
+    summing.tally.expire(1.0 + WINDOW_SECONDS)
+    afterwards = summing.tally.is_whole("192.0.2.1", "replay", 1.5 + WINDOW_SECONDS)
+
+    assert (sum(whole), others, afterwards) == (MOST_LINES, False, True)
+    assert summing.said == [("all peers", "all", 71)]
+
+
+def test_peers_that_are_refused_now_and_then_never_run_out_of_lines(summing: Summing) -> None:
+    every = 2 * WINDOW_SECONDS / MOST_LINES  # half as many as there may be
+
+    whole = [summing.tally.is_whole(str(number), "replay", number * every) for number in range(2 * MOST_LINES)]
+    summing.tally.close()
+
+    assert all(whole)
+    assert summing.said == []
 
 
 def test_it_says_when_to_look_again(summing: Summing) -> None:
