@@ -7,22 +7,27 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "negotiate_mw"
 ORDER = [
-    "status", "errors", "wire", "ntlm_users", "identity", "local_names", "refusal", "causes", "telemetry", "policy", "handshake",
-    "backends", "pool", "redis_store", "replay", "accept", "connection", "contexts", "bound", "bindings", "origin", "exempt", "groups", "directory", "ldap", "sessions",
-    "diagnosis", "refusal_log", "lifespan", "lifetime", "respond", "middleware", "forward_auth",
-    "servers",
-    "testing", "decoding", "cli",
+    "status", "errors", "wire", "ntlm_users", "pool", "private_files", "delegation", "identity", "local_names",
+    "refusal", "causes", "metrics", "telemetry", "policy", "handshake", "backends", "redis_store", "replay", "accept",
+    "basic", "connection", "contexts", "bound", "bindings", "client", "origin", "exempt", "groups", "directory",
+    "ldap", "sessions", "diagnosis", "refusal_log", "lifespan", "lifetime", "respond", "refusal_page", "middleware",
+    "forward_auth", "servers", "testing", "decoding", "doctor", "cli",
 ]  # fmt: skip
 LIBRARIES = {
-    "backends/gssapi.py": {"gssapi"}, "middleware.py": {"starlette"}, "servers/uvicorn.py": {"uvicorn"},
-    "servers/hypercorn.py": {"hypercorn"}, "forward_auth/command.py": {"uvicorn"}, "servers/gunicorn.py": {"uvicorn", "uvicorn_worker"},
+    "backends/gssapi.py": {"gssapi"}, "backends/password.py": {"gssapi"}, "backends/winbind.py": {"gssapi"},
+    "delegation.py": {"gssapi"}, "middleware.py": {"starlette"}, "servers/uvicorn.py": {"uvicorn"},
+    "servers/hypercorn.py": {"hypercorn"}, "forward_auth/command.py": {"uvicorn"},
+    "servers/gunicorn.py": {"uvicorn", "uvicorn_worker"}, "metrics.py": {"opentelemetry"},
     "bindings.py": {"cryptography"}, "sessions/sealing.py": {"cryptography"}, "redis_store.py": {"redis"},
-    "directory/child.py": {"bonsai"}, "directory/login.py": {"gssapi"},
-    "backends/ntlmv2.py": {"spnego"}, "backends/sspi.py": {"sspilib"},
+    "directory/child.py": {"bonsai"}, "directory/login.py": {"gssapi"}, "backends/ntlmv2.py": {"spnego"},
+    "backends/sspi.py": {"sspilib"}, "doctor/packages.py": {"gssapi"}, "doctor/ccache.py": {"gssapi"},
+    "doctor/exchange.py": {"gssapi"}, "doctor/server.py": {"uvicorn"}, "doctor/tls.py": {"cryptography"},
+    "client/auth.py": {"httpx"}, "client/sending.py": {"httpx"}, "client/pinned.py": {"httpx"},
+    "client/offload.py": {"anyio"}, "client/kerberos.py": {"gssapi"}, "client/ntlm.py": {"spnego"},
     "testing/plugin.py": {"pytest"}, "testing/tickets.py": {"gssapi"}, "testing/realm.py": {"gssapi"},
 }  # fmt: skip
 IMPURE = {"asyncio", "logging", "os", "random", "secrets", "socket", "threading", "time"}
-PURE = ["causes.py", "diagnosis.py", "handshake.py", "identity.py", "ntlm_users.py", "policy.py", "contexts.py", "bound.py", "origin.py", "sessions/record.py", "directory/names.py", *(f"wire/{n}.py" for n in ("http", "spnego", "kerberos", "keytab", "logon_info", "ntlm", "pac"))]  # fmt: skip # noqa: E501
+PURE = ["causes.py", "diagnosis.py", "handshake.py", "identity.py", "ntlm_users.py", "policy.py", "contexts.py", "bound.py", "origin.py", "sessions/record.py", "directory/names.py", *(f"wire/{n}.py" for n in ("ccache", "delegation_info", "http", "spnego", "kerberos", "keytab", "logon_info", "ntlm", "pac"))]  # fmt: skip # noqa: E501
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
