@@ -214,8 +214,8 @@ class Acceptor:
             name = os.environ.get("KRB5RCACHENAME", "")
             if name.startswith("none:"):
                 raise ConfigurationError(
-                    f'KRB5RCACHENAME={name}: RedisReplayCache(when_down="local") relies on this node\'s own replay cache; '
-                    "leave the variable out, or name a directory with Acceptor(rcache=…)"
+                    f'KRB5RCACHENAME={name}: RedisReplayCache(when_down="local") relies on this node\'s own replay '
+                    "cache; leave the variable out, or name a directory with Acceptor(rcache=…)"
                 )
 
     async def aclose(self) -> None:

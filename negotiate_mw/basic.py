@@ -114,7 +114,8 @@ class PasswordLogins:
         self._acceptor = acceptor
         self._seconds = acceptor.limits.step_seconds
         limits = acceptor.limits
-        self._pool = StepPool(limits.threads, limits.queue)  # its own: whoever waits for the KDC holds up nobody else
+        # its own: whoever waits for the KDC holds up nobody else
+        self._pool = StepPool(limits.threads, limits.queue, name="negotiate-mw passwords")
         telemetry.watch_pool("basic", self._pool, limits.threads + limits.queue)
         self._of_account = Tries(ACCOUNT_TRIES)
         self._of_peer = Tries(PEER_TRIES)

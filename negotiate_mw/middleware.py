@@ -154,8 +154,8 @@ class NegotiateMiddleware:
             )
         if connection_bound and sessions is not None:
             raise ConfigurationError(
-                "NegotiateMiddleware(connection_bound=True, sessions=…): give one of them; a log-out or revocation doesn't "
-                "reach what is remembered for a connection"
+                "NegotiateMiddleware(connection_bound=True, sessions=…): give one of them; a log-out or revocation "
+                "doesn't reach what is remembered for a connection"
             )
         if basic and self._policy.channel_binding.mode == "required":
             raise ConfigurationError(

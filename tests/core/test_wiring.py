@@ -4,12 +4,11 @@ import asyncio
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
 from negotiate_mw import Acceptor, Policy
-from negotiate_mw.accept import AcceptError, SecStatus
+from negotiate_mw.accept import AcceptError, AcceptResult, Limits, SecStatus
 from negotiate_mw.errors import ConfigurationError
 from negotiate_mw.wire.spnego import KRB5, MS_KRB5, NEGOEX, NTLM
 
@@ -47,10 +46,9 @@ def test_a_broken_keytab_stops_an_acceptor_of_both(users: Path) -> None:
     assert not acceptor.ready()
 
 
-@pytest.mark.parametrize("options", [{"mechanisms": ("ntlm",)}, {"ntlm_users": "users.txt"}])
-def test_ntlm_takes_both_the_mechanism_and_its_users(options: dict[str, Any]) -> None:
+def test_users_of_a_file_take_the_mechanism_too() -> None:
     with pytest.raises(ConfigurationError, match="negotiate-mw ntlm-hash"):
-        Acceptor(**options)
+        Acceptor(ntlm_users="users.txt")
 
 
 @pytest.mark.parametrize(
@@ -105,3 +103,22 @@ def test_windows_own_acceptor_serves_both_mechanisms_and_any_realm(monkeypatch: 
     assert rules.refusal(user("CORP\\bob", realm="CORP")) is None
     assert rules.refusal(user("CORP\\bob", mechanism="ntlm", realm="CORP")) is None
     assert rules.named(user("CORP\\bob", realm="CORP")).username == "CORP\\bob"
+
+
+def test_ntlm_that_hangs_takes_no_thread_from_kerberos(users: Path) -> None:
+    limits = Limits(threads=1, queue=1, step_seconds=0.3)
+    acceptor = Acceptor(mechanisms=("kerberos", "ntlm"), ntlm_users=users, offload="always", limits=limits)
+    kerberos, ntlm = FakeBackend(finished()), FakeBackend(finished())
+    acceptor._kerberos, acceptor._ntlm = kerberos, ntlm
+    ntlm.go_on.clear()
+
+    async def both() -> AcceptResult:
+        hanging = [asyncio.create_task(acceptor.accept(None, negotiate(NTLM))) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        result = await acceptor.accept(None, negotiate(KRB5))
+        outcomes = await asyncio.gather(*hanging, return_exceptions=True)
+        assert all(isinstance(outcome, AcceptError) for outcome in outcomes)
+        ntlm.go_on.set()
+        return result
+
+    assert asyncio.run(both()).status is SecStatus.OK
