@@ -29,11 +29,11 @@ async def run_lifespan(
     except ConfigurationError as error:
         telemetry.out_of_order(str(error))
         await send({"type": "lifespan.startup.failed", "message": f"negotiate-mw: {error}"})
-        return
-    except Exception as error:  # noqa: BLE001 - servers take one for an app without lifespan, and serve on
+        raise  # servers have it already; a test client knows of a failed start by nothing else
+    except Exception as error:
         telemetry.app_failed("starting", error)
         await send({"type": "lifespan.startup.failed", "message": f"negotiate-mw: {type(error).__name__}: {error}"})
-        return
+        raise
     unread = [startup]
     sent: set[str] = set()
 

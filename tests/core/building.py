@@ -1,7 +1,8 @@
 """What the core's tests are made of: first tokens, identities, and settings for property tests."""
 
 from collections.abc import Callable
-from threading import Event, current_thread
+from threading import Event, Thread, current_thread
+from threading import enumerate as all_threads
 from typing import Any
 
 from hypothesis import settings
@@ -100,3 +101,17 @@ class FakeBackend:
 
 def denied(reason: str = "wrong-key", status: SecStatus = SecStatus.LOGON_DENIED) -> AcceptError:
     return AcceptError(status, reason)
+
+
+_before: set[Thread] = set()
+
+
+def threads() -> list[Thread]:
+    """Those of pools that this test has started."""
+    return [thread for thread in all_threads() if thread.name == "negotiate-mw" and thread not in _before]
+
+
+def forget_threads() -> None:
+    """What is there now is other tests'."""
+    _before.clear()
+    _before.update(all_threads())

@@ -1,7 +1,6 @@
 import asyncio
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -17,7 +16,7 @@ from negotiate_mw.policy import Limits
 from negotiate_mw.status import ContextFlag, SecStatus
 from negotiate_mw.wire import der, spnego
 
-from .building import KERBEROS, RAW_KERBEROS, FakeBackend, denied, finished, negotiate, unfinished, user
+from .building import KERBEROS, RAW_KERBEROS, FakeBackend, denied, finished, negotiate, threads, unfinished, user
 
 LATER = b"\xa1\x00"
 
@@ -26,10 +25,6 @@ def acceptor_of(backend: FakeBackend, **options: Any) -> Acceptor:
     acceptor = Acceptor(**options)
     acceptor._kerberos = backend
     return acceptor
-
-
-def threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "negotiate-mw"]
 
 
 async def until(claim: Callable[[], bool]) -> None:

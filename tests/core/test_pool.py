@@ -7,9 +7,7 @@ import pytest
 
 from negotiate_mw.pool import PoolFull, StepPool
 
-
-def threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "negotiate-mw"]
+from .building import threads
 
 
 async def until(claim: Callable[[], bool]) -> None:

@@ -30,7 +30,7 @@ def test_every_example_is_tested_somewhere() -> None:
     assert not untested
 
 
-@pytest.fixture(scope="module", params=["starlette_app", "fastapi_app", "plain_asgi_app", "demo_app"])
+@pytest.fixture(scope="module", params=["starlette_app", "fastapi_app", "plain_asgi_app", "whoami"])
 def example(request: pytest.FixtureRequest, service_env: dict[str, str]) -> Iterator[Server]:
     with serve(f"{request.param}:app", "--app-dir", str(EXAMPLES), env=service_env) as server:
         yield server

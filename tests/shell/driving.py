@@ -189,6 +189,7 @@ class Lifespan:
         self._app = app
         self._to_app: asyncio.Queue[Message] = asyncio.Queue()
         self._from_app: asyncio.Queue[Message] = asyncio.Queue()
+        self.error: BaseException | None = None  # what a failed start raised after it had said so
 
     async def start(self) -> Message:
         self._task = asyncio.create_task(
@@ -206,6 +207,9 @@ class Lifespan:
         answer = asyncio.create_task(self._from_app.get())
         await asyncio.wait([answer, self._task], return_when=asyncio.FIRST_COMPLETED, timeout=10)
         if answer.done():
+            if answer.result()["type"] == "lifespan.startup.failed":
+                await asyncio.wait([self._task], timeout=10)
+                self.error = self._task.exception()
             return answer.result()
         answer.cancel()
         self._task.result()

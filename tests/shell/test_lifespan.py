@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
 from negotiate_mw import NegotiateMiddleware, Policy
 from negotiate_mw.errors import ConfigurationError
@@ -78,9 +79,11 @@ async def test_an_acceptor_that_cannot_be_acquired_stops_the_start_with_one_sent
     acceptor = Broken()
     app = App(acceptor)
 
-    answer = await Lifespan(NegotiateMiddleware(app, acceptor=acceptor)).start()
+    lifespan = Lifespan(NegotiateMiddleware(app, acceptor=acceptor))
+    answer = await lifespan.start()
 
     assert answer == {"type": "lifespan.startup.failed", "message": f"negotiate-mw: {CURE}"}
+    assert isinstance(lifespan.error, ConfigurationError)
     assert app.saw == []
     (record,) = caplog.records
     assert (record.levelname, CURE in record.getMessage()) == ("ERROR", True)
@@ -268,3 +271,10 @@ async def test_an_error_of_ours_at_the_start_stops_it_too_and_is_not_taken_for_a
 
     assert answer["type"] == "lifespan.startup.failed"
     assert "the disk is gone" in answer["message"]
+
+
+def test_in_starlettes_test_client_a_failed_start_is_its_error() -> None:
+    app = NegotiateMiddleware(Starlette(), acceptor=Broken())
+
+    with pytest.raises(ConfigurationError, match="keytab"), TestClient(app):
+        raise AssertionError("it started")
