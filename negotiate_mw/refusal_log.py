@@ -26,8 +26,8 @@ from negotiate_mw.wire.errors import HeaderError
 WINDOW_SECONDS = 60.0
 # of one peer and one reason in a window: a user's reference must find its line, and behind a proxy all are one peer
 WHOLE_LINES = 30
-# of all peers together in a window, about 1 MiB of log a minute. An IPv6 network, or a forged X-Forwarded-For behind a
-# server that believes it, has any number of peers; whoever is refused beyond it has a reference without a line
+# of all peers together in a window, 0.1 KiB each and more with a cause. An IPv6 network, or a forged X-Forwarded-For
+# behind a server that believes it, has any number of peers; a refusal beyond it has a reference without a line
 MOST_LINES = 3000
 MAX_COUNTED = 1000  # peers and reasons that repeats are counted of, about 0.3 KiB each
 FINDINGS_PER_SECOND = 20  # about 0.15 ms each, half of it in the thread

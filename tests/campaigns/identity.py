@@ -72,7 +72,8 @@ class Model:
     ) -> Who:
         """The response that is due.
 
-        ``own``: the connection is provably the client's own, from end to end. ``former``: the request's own cookie.
+        ``own``: what the connection proves is remembered for it, since it is the client's own, from end to end.
+        ``former``: the request's own cookie.
         """
         if kind == "first" and is_open:
             self.half[connection] = name or ""
@@ -84,7 +85,7 @@ class Model:
             return Who(403, token=proof)
         if kind == "bound" and own and is_open and name != ENDED:
             self.bound[connection] = name
-        if kind != "plain":
+        if kind != "plain" and self.sessions.get(former or b"") != name:
             self.sessions.pop(former or b"", None)
         return Who(
             200, name, proof, b"true" if connection in self.bound else b"false", kind != "plain" and name != ENDED
@@ -246,7 +247,7 @@ class World:
 
     def __init__(self, *, sessions: bool = False) -> None:
         self.acceptor = Believing()
-        options: dict[str, Any] = {"exempt": ("/open",), "connection_bound": True}
+        options: dict[str, Any] = {"exempt": ("/open",), "connection_bound": not sessions}
         if sessions:
             from negotiate_mw.sessions.cookie import CookieSessions
 
@@ -352,11 +353,13 @@ class World:
         due = EXEMPT
         if request.kind != "exempt":
             is_open = not (request.slot.native and request.connection.closed)
-            own = request.slot.native and not request.slot.proxied
+            own = request.slot.native and not request.slot.proxied and not self.sessions
             due = self.model.answers(
                 request.number, request.kind, request.finds, is_open=is_open, own=own, former=request.cookie
             )
-            due = due._replace(begins=due.begins and self.sessions)
+            due = due._replace(
+                begins=due.begins and self.sessions, persistent=None if self.sessions else due.persistent
+            )
         came = _who(request.sent)
         if due.begins and came.begins:
             cookie = _cookie(request.sent)

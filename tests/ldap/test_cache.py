@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -108,6 +109,27 @@ def test_one_who_goes_away_does_not_end_the_others_question(slapd: Slapd, mit_di
             await groups.stop()
 
     assert r"MIT\staff" in asyncio.run(ask())
+
+
+def test_two_event_loops_ask_for_one_user_side_by_side(slapd: Slapd, mit_directory: Directory) -> None:
+    groups = LdapGroups(mit_directory(), timeout=30)
+    asks = groups._by_realm[MIT][1]
+
+    async def ask() -> frozenset[str]:
+        return await groups.of(mit_user("alice"), None)
+
+    with ThreadPoolExecutor(2) as threads:
+        with asks._asking:  # as a long question would, so that both are under way
+            loops = [threads.submit(asyncio.run, ask()) for _ in range(2)]
+            deadline = time.monotonic() + 10
+            while len(groups._under_way) < 2 and not any(loop.done() for loop in loops):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        found = [loop.result(30) for loop in loops]
+    asyncio.run(groups.stop())
+
+    assert found == [frozenset({r"MIT\staff", r"MIT\everybody-here"})] * 2
+    assert groups._under_way == {}
 
 
 def test_a_known_users_groups_cost_no_time(mit_directory: Directory) -> None:

@@ -131,6 +131,21 @@ def test_a_service_is_nobodys_user(mit_directory: Directory) -> None:
         groups_of(LdapGroups(mit_directory()), identity_of(f"alice/admin@{MIT}"))
 
 
+def test_a_group_that_is_not_called_by_its_cn_alone_may_bear_anothers_name_and_counts_for_nothing(
+    slapd: Slapd, mit_directory: Directory
+) -> None:
+    slapd.add(user("owner") + user("intruder") + group("payroll", dn("owner")))
+    member = f"objectClass: groupOfNames\ncn: payroll\nmember: {dn('intruder')}\n"
+    slapd.add(f"dn: ou=mine,{GROUPS}\n{member}ou: mine\n")
+    slapd.add(f"dn: cn=payroll+description=2,{GROUPS}\n{member}description: 2\n")
+    slapd.add(f"dn: ou=below,{GROUPS}\nobjectClass: organizationalUnit\nou: below\n")
+    slapd.add(group("payroll", dn("intruder"), base=f"ou=below,{GROUPS}"))
+
+    found = [groups_of(LdapGroups(mit_directory()), mit_user(name)) for name in ("owner", "intruder")]
+
+    assert found == [{r"MIT\payroll"}, set()]
+
+
 def test_only_plain_names_in_the_one_container_count(
     slapd: Slapd, mit_directory: Directory, caplog: pytest.LogCaptureFixture
 ) -> None:

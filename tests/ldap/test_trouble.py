@@ -7,13 +7,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from negotiate_mw import AcceptError, ConfigurationError, LdapDirectory, LdapGroups, NegotiateMiddleware, Policy
+from negotiate_mw.directory import process
 from negotiate_mw.directory.process import RETRY_SECONDS
 from negotiate_mw.testing import KerberosRealm
 from negotiate_mw.testing.scripted import ScriptedAcceptor, user
@@ -212,6 +213,37 @@ async def test_a_keytab_with_old_keys_stops_the_start_and_says_what_to_try(
         with pytest.raises(AcceptError, match="directory-down"):
             await groups.of(mit_user("alice"), None)
         await groups.stop()
+
+
+@pytest.mark.parametrize("trouble", ["empty keytab", "wrong password", "empty password"])
+@on_a_loop
+async def test_a_crowd_whose_directory_does_not_want_us_costs_one_process_and_one_log_in(
+    trouble: str, mit_directory: Directory, slapd: Slapd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keytab = tmp_path / "empty.keytab"
+    keytab.write_bytes(b"\x05\x02")
+    by_this = by_password(slapd, "" if "empty" in trouble else "wrong") if "password" in trouble else {"keytab": keytab}
+    directory = mit_directory(**by_this)
+    started = []
+    begin = process._Child.__init__
+
+    def counted(child: process._Child, options: Mapping[str, object]) -> None:
+        started.append(options["server"])
+        begin(child, options)
+
+    monkeypatch.setattr(process._Child, "__init__", counted)
+    monkeypatch.setattr(process, "RETRY_SECONDS", 300.0)  # so that a slow machine doesn't try again
+    groups = LdapGroups(directory, timeout=30)
+
+    crowd = [groups.of(mit_user(f"user{number}"), None) for number in range(40)]
+    errors = await asyncio.gather(*crowd, return_exceptions=True)
+    with pytest.raises(AcceptError, match="directory-down"):
+        await groups.of(mit_user("late"), None)
+    await groups.stop()
+
+    assert {error.reason for error in errors if isinstance(error, AcceptError)} == {"directory-down"}
+    assert len(errors) == 40
+    assert started == list(directory.servers)
 
 
 @pytest.mark.parametrize("base", ["users", "groups"])

@@ -173,6 +173,14 @@ def test_a_broken_header_is_no_error_of_the_server(port: int, header: str) -> No
     assert answer.status in (401, 403)
 
 
+@pytest.mark.parametrize("target", ["//[", "//[::1", "//a?b=//["])
+def test_an_odd_target_is_no_error_of_the_server(port: int, target: str) -> None:
+    with Wire(port) as wire:
+        answer = wire.get(target)
+
+    assert (answer.status, answer.challenges) == (401, ["Negotiate"])
+
+
 def test_session_keys_that_are_not_there_stop_the_start_with_one_sentence(
     service_env: dict[str, str], tmp_path: Path
 ) -> None:

@@ -103,12 +103,12 @@ async def test_the_app_finds_the_whole_identity_again() -> None:
 
 
 @on_a_loop
-async def test_each_log_in_is_a_new_session_and_ends_the_one_before() -> None:
+async def test_each_log_in_is_a_new_session_and_ends_somebody_elses_before() -> None:
     browser = Browser(site_of())
     await browser.get(b"Alice")
     former = browser.cookie
 
-    await browser.get(b"Alice")
+    await browser.get(b"Bob")
     latter = browser.cookie
     browser.cookie = former
     answer = await browser.get()
@@ -524,6 +524,23 @@ async def test_ended_sessions_are_remembered_until_they_would_have_ended_and_no_
     await log_in_and_out(app)
 
     assert (before, len(sessions._ended)) == (5, 1)
+
+
+@on_a_loop
+async def test_who_logs_in_again_and_again_pushes_nobodys_log_out_out() -> None:
+    sessions = CookieSessions(keys=[KEY])
+    _, app = site_with_logout(sessions)
+    browser = Browser(app)
+    await browser.get(b"Alice")
+    cookies = {browser.cookie}
+
+    for _ in range(5):
+        await browser.get(b"Alice")
+        cookies.add(browser.cookie)
+    answer = await browser.get()
+
+    assert (len(cookies), answer.text) == (6, "alice")
+    assert len(sessions._ended) == 0
 
 
 async def log_in_and_out(app: Any) -> None:

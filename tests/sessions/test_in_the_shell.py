@@ -424,6 +424,47 @@ async def test_who_is_let_in_without_groups_that_cannot_be_had_now_gets_them_wit
     assert [scope["user"].groups for scope in site.scopes] == [frozenset(), {"HR"}, {"HR"}]
 
 
+@pytest.mark.parametrize("former", ["alice's own", "bob's", "no session"])
+@on_a_loop
+async def test_who_gets_no_session_for_want_of_groups_is_nobody_and_not_whoever_was_here_before(former: str) -> None:
+    groups = Answering(["boss"])
+    tokens = {name.encode(): (user(f"{name}@EXAMPLE.COM"), None) for name in ("alice", "bob")}
+    sessions = CookieSessions(keys=[KEY])
+    policy = Policy(groups_optional=True)
+    app = NegotiateMiddleware(
+        Site(), acceptor=ScriptedAcceptor(tokens), groups=groups, sessions=sessions, policy=policy
+    )
+    browser = Browser(app)
+    await browser.get(b"bob" if former == "bob's" else b"alice")
+    if former == "no session":
+        browser.cookie = "garbage"
+    copy = dict(browser.jar)
+
+    groups.answer = AcceptError(SecStatus.NO_AUTHENTICATING_AUTHORITY, "directory-down", detail="ldap://dc is down")
+    login = await browser.get(b"alice")
+    cleared = browser.jar
+    browser.jar = copy
+    later = await browser.get()
+
+    assert (login.text, cleared) == ("alice", {})
+    assert later.status == 401
+
+
+@pytest.mark.parametrize("said", [b"public, max-age=600", b"s-maxage=600", None])
+@on_a_loop
+async def test_a_page_for_everybody_that_clears_a_cookie_is_no_page_for_a_shared_cache(said: bytes | None) -> None:
+    site = Site(headers=[] if said is None else [(b"cache-control", said), (b"x-accel-expires", b"600")])
+    app = NegotiateMiddleware(site, acceptor=scripted(), sessions=CookieSessions(keys=[KEY]), required=False)
+
+    with_stray = await Client(app).get(headers=[(b"cookie", b"negotiate-mw=junk")])
+    without = await Client(app).get()
+
+    assert with_stray.all("set-cookie")
+    assert [value.partition(",")[0] for value in with_stray.all("cache-control")] == ["private"]
+    assert not with_stray.all("x-accel-expires")
+    assert without.all("cache-control") == ([] if said is None else [said.decode()])
+
+
 @on_a_loop
 async def test_an_apps_own_refusal_of_a_websocket_has_one_cookie_at_most() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:

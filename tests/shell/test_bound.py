@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import negotiate_mw.middleware as middleware_module
-from negotiate_mw import ChannelBinding, NegotiateMiddleware, Policy
+from negotiate_mw import ChannelBinding, CookieSessions, NegotiateMiddleware, Policy
 from negotiate_mw.connection import Connection
 from negotiate_mw.errors import ConfigurationError
 from negotiate_mw.status import ContextFlag
@@ -302,3 +302,8 @@ def test_where_our_own_channel_can_not_be_proven_the_option_is_a_mistake(policy:
 def test_the_option_is_true_or_false() -> None:
     with pytest.raises(ConfigurationError, match="connection_bound='yes'"):
         NegotiateMiddleware(Site(), connection_bound="yes")  # type: ignore[arg-type]
+
+
+def test_together_with_sessions_it_is_a_mistake_since_a_log_out_would_not_reach_it() -> None:
+    with pytest.raises(ConfigurationError, match="give one of them; a log-out"):
+        site_of(sessions=CookieSessions())

@@ -1,13 +1,19 @@
 """``ForwardAuth``: what a proxy's question means, and what it is answered."""
 
+import argparse
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
+from negotiate_mw import CookieSessions, RedisSessions
 from negotiate_mw.errors import ConfigurationError
-from negotiate_mw.forward_auth import HEADERS, ForwardAuth
+from negotiate_mw.forward_auth import HEADERS, ForwardAuth, _only, command
 from negotiate_mw.policy import Policy
+from negotiate_mw.sessions.command import URL_VARIABLE
+from negotiate_mw.sessions.sealing import make_key
+from negotiate_mw.testing import DevAcceptor
 from negotiate_mw.testing.scripted import ScriptedAcceptor, user
 
 from .driving import Client, Headers, on_a_loop
@@ -156,6 +162,85 @@ async def test_a_broken_header_is_no_error_of_the_proxy(proxy: str, status: int)
     assert answer.status == status
 
 
+class Name(bytes):
+    """A header's name that counts how often it is compared or hashed."""
+
+    work = 0
+
+    def __eq__(self, other: object) -> bool:
+        Name.work += 1
+        return bytes.__eq__(self, other)
+
+    def __hash__(self) -> int:
+        Name.work += 1
+        return bytes.__hash__(self)
+
+
+@pytest.mark.parametrize("proxy", ["nginx", "traefik"])
+def test_what_a_request_costs_grows_with_its_headers_and_no_faster(proxy: str) -> None:
+    work = []
+
+    for count in (500, 2000):
+        before = Name.work
+        said = _only([(Name(b"%x" % number), b"") for number in range(count)] + asking(proxy))
+        assert said[asking(proxy)[0][0]] == "GET"
+        work.append(Name.work - before)
+
+    assert 0 < work[1] < 8 * work[0]  # four times the headers
+
+
+@pytest.mark.parametrize("uri", ["//[", "//[::1", "http://[x]/", "//a\u2100b", "%", "?", ""])
+@pytest.mark.parametrize("proxy", ["nginx", "traefik"])
+@on_a_loop
+async def test_an_odd_target_is_no_error_of_the_server(proxy: str, uri: str) -> None:
+    headers = [(name, value.replace(b"/page?q=1", uri.encode())) for name, value in asking(proxy)]
+
+    stranger = await client(proxy).get(headers=headers)
+    alice = await client(proxy).get(b"Alice", headers=headers)
+
+    assert (stranger.status, stranger.error) == (401, None)
+    assert (alice.status, alice.all("remote-user")) == (200, ["alice"])
+
+
+def behind_a_proxy_here(**options: Any) -> Client:
+    """A stranger's connection, as it comes from a proxy on this machine that says nothing of itself."""
+    return Client(ForwardAuth("nginx", **options), peer=("127.0.0.1", 50000), host="localhost")
+
+
+@on_a_loop
+async def test_a_host_that_a_stranger_chose_is_no_way_around_tls() -> None:
+    stranger = behind_a_proxy_here(acceptor=scripted(), policy=Policy(require_tls=True))
+
+    answer = await stranger.get(b"Alice", headers=asking("nginx"))
+
+    assert answer.status == 403
+
+
+@on_a_loop
+async def test_the_proxys_clients_are_not_the_developer_at_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEGOTIATE_MW_DEV", "1")
+    stranger = behind_a_proxy_here(acceptor=DevAcceptor("alice@DEV.EXAMPLE"))
+
+    answer = await stranger.get(headers=asking("nginx"))
+
+    assert answer.status == 401
+
+
+@pytest.mark.parametrize(
+    ("group", "written"),
+    [("admins ", "admins%20"), (" admins", "%20admins"), ("  ", "%20%20"), ("a b", "a b"), (" a ,b ", "%20a %2Cb%20")],
+)
+@on_a_loop
+async def test_a_space_at_an_end_is_not_lost_on_the_way(group: str, written: str) -> None:
+    async def groups(_: object) -> list[str]:
+        return [group]
+
+    answer = await client("envoy", groups=groups).get(b"Alice")
+
+    assert answer.all("remote-groups") == [written]
+    assert [unquote(name) for name in written.strip(" ").split(",")] == [group]  # what HTTP leaves of it
+
+
 @on_a_loop
 async def test_a_websocket_to_the_service_itself_is_closed() -> None:
     answer = await client("envoy").websocket(b"Alice")
@@ -167,6 +252,24 @@ async def test_a_websocket_to_the_service_itself_is_closed() -> None:
 def test_what_is_the_proxys_business_is_a_mistake(options: Any) -> None:
     with pytest.raises(ConfigurationError, match="in the proxy"):
         ForwardAuth("nginx", **options)
+
+
+@pytest.mark.parametrize("by", ["option", "environment", "neither"])
+def test_the_commands_redis_may_come_from_the_environment(
+    by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys, url = tmp_path / "keys", "redis://nmw:password@127.0.0.1:1"
+    keys.write_text(make_key())
+    monkeypatch.delenv(URL_VARIABLE, raising=False)
+    if by == "environment":
+        monkeypatch.setenv(URL_VARIABLE, url)
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    words = ["--proxy", "nginx", "--session-keys", str(keys), *(["--redis", url] if by == "option" else [])]
+
+    app = command.make_app(parser.parse_args(words))
+
+    assert isinstance(app._app._sessions, CookieSessions if by == "neither" else RedisSessions)
 
 
 def test_an_unknown_proxy_is_a_mistake() -> None:

@@ -149,6 +149,19 @@ async def test_an_inner_middleware_adds_its_own_groups_to_what_the_outer_one_fou
     assert [result for _, result in groups.asked] == [None]
 
 
+@on_a_loop
+async def test_an_inner_middleware_without_its_groups_does_not_take_the_outer_ones_for_them() -> None:
+    site, outer_groups = Site(), Answering(["admins"])
+    down = Answering(AcceptError(SecStatus.NO_AUTHENTICATING_AUTHORITY, "directory-down"))
+    inner = NegotiateMiddleware(site, acceptor=scripted(), groups=down, policy=Policy(groups_optional=True))
+
+    answer = await Client(NegotiateMiddleware(inner, acceptor=scripted(), groups=outer_groups)).get(b"Alice")
+
+    assert answer.text == "alice"
+    assert site.scopes[0]["user"].groups == frozenset()
+    assert not [scope for scope in site.scopes[0]["auth"].scopes if scope.startswith("group:")]
+
+
 @pytest.mark.parametrize("option", ["groups", 5, ["HR"]])
 def test_a_wrong_option_says_what_is_allowed(option: Any) -> None:
     with pytest.raises(ConfigurationError, match='"pac"'):

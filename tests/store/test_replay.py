@@ -286,6 +286,28 @@ def test_a_node_without_its_own_replay_file_has_nothing_to_fall_back_on(redis_se
         Acceptor(rcache="none", replay=local)
 
 
+def test_nor_has_one_whose_environment_turns_the_file_off(
+    nodes: Nodes, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KRB5RCACHENAME", "none:")
+    local, refuse = (
+        RedisReplayCache(redis_server.url, when_down="local"),
+        RedisReplayCache(redis_server.url, when_down="refuse"),
+    )
+    off = Acceptor(keytab=nodes.keytab, replay=local)
+    on = Acceptor(keytab=nodes.keytab, rcache=tmp_path, replay=local)
+    strict = Acceptor(keytab=nodes.keytab, replay=refuse)
+
+    async def run() -> None:
+        with pytest.raises(ConfigurationError, match=r"KRB5RCACHENAME=none:.* own replay cache"):
+            await off.acquire()
+        for acceptor in (on, strict):
+            await acceptor.acquire()
+            await acceptor.aclose()
+
+    asyncio.run(run())
+
+
 def test_a_handshake_of_three_legs_is_asked_for_the_leg_that_has_the_authenticator(
     nodes: Nodes, redis_server: RedisServer, tmp_path: Path
 ) -> None:

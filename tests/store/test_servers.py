@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from redis.asyncio import RedisCluster, Sentinel
 
-from negotiate_mw import AcceptError, RedisReplayCache, RedisSessions
+from negotiate_mw import AcceptError, RedisReplayCache, RedisSessions, redis_store
 from negotiate_mw.redis_store import StoreDown
 from negotiate_mw.replay import ReplayCache
 from tests.shell.driving import Site
@@ -156,6 +156,29 @@ def test_the_documentations_code_makes_what_it_says(block: str, monkeypatch: pyt
     monkeypatch.setenv("SESSION_KEY", KEY)
 
     exec(BLOCKS[block], {"app": Site(), "keys": [KEY], "RedisSessions": RedisSessions})
+
+
+def test_the_documentations_clients_wait_no_longer_than_we_do() -> None:
+    made: list[Callable[[], Any]] = []
+
+    def sessions(source: Callable[[], Any], *, keys: object) -> None:
+        made.append(source)
+
+    async def time_outs() -> list[Any]:
+        main, cluster = (make() for make in made)
+        (sentinel, *_) = main.connection_pool.sentinel_manager.sentinels
+        options = [
+            main.connection_pool.connection_kwargs,
+            sentinel.connection_pool.connection_kwargs,
+            cluster.connection_kwargs,
+        ]
+        for client in (main, sentinel, cluster):
+            await client.aclose()
+        return [(kwargs["socket_timeout"], kwargs["socket_connect_timeout"]) for kwargs in options]
+
+    exec(BLOCKS["clients"], {"keys": [KEY], "RedisSessions": sessions})
+
+    assert asyncio.run(time_outs()) == [(redis_store.SECONDS,) * 2] * 3
 
 
 @pytest.mark.parametrize("source", [lambda: 1 / 0, lambda: None])

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import secrets
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
@@ -9,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from negotiate_mw import ConfigurationError, NegotiateMiddleware, Policy, RedisSessions
+from negotiate_mw import AcceptError, ConfigurationError, NegotiateMiddleware, Policy, RedisSessions, SecStatus
 from negotiate_mw.redis_store import StoreDown
+from negotiate_mw.sessions import redis as redis_sessions
 from negotiate_mw.testing import ScriptedAcceptor, user
 from tests.shell.driving import Answer, Client, Site, on_a_loop
+from tests.shell.test_groups import Answering
 
 from .server import RedisServer
 
@@ -420,6 +423,96 @@ async def test_logging_out_while_redis_is_down_ends_the_session_once_it_is_back(
     await asyncio.sleep(0.95)
 
     assert [still, await other.who(cookie)] == ["alice", "nobody"]
+    await stop(node, other)
+
+
+def stranger() -> str:
+    """A cookie of nobody's session, as anybody can make it."""
+    return urlsafe_b64encode(secrets.token_bytes(36)).decode()
+
+
+async def log_out(node: Node, cookie: str) -> None:
+    await node.sessions.session({"headers": with_cookie(cookie)}, is_tls=False).end()
+
+
+@on_a_loop
+async def test_strangers_log_outs_cost_one_question_each_and_are_not_remembered(redis_server: RedisServer) -> None:
+    node = Node(redis_server.url)
+    await node.sessions.start()
+    redis_server.cli("config", "resetstat")
+
+    await asyncio.gather(*(log_out(node, stranger()) for _ in range(100)))
+
+    assert redis_server.calls()["unlink"] == 100
+    assert len(node.sessions._unended) == 0
+    await stop(node)
+
+
+@on_a_loop
+async def test_strangers_log_outs_while_redis_hangs_do_not_push_a_real_one_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_sessions, "_MOST_UNENDED", 20)
+    with RedisServer() as server:
+        node, other = Node(server.url), Node(server.url)
+        cookie, bobs = await node.log_in(), await node.log_in(b"Bob")
+        assert await node.who(cookie) == "alice"
+        server.hang()
+        await log_out(node, stranger())  # is found to be slow: from now on one question at a time waits
+
+        await asyncio.gather(*(log_out(node, stranger()) for _ in range(100)), log_out(node, cookie))
+        remembered = len(node.sessions._unended)
+        server.go_on()
+        server.cli("config", "resetstat")
+        deadline = time.monotonic() + 10
+        while node.sessions._unended and time.monotonic() < deadline:
+            node.sessions._cache.clear()
+            await asyncio.gather(*(node.get(bobs) for _ in range(5)))  # questions that Redis answers again
+        ended = await other.get(cookie)
+
+        assert remembered == 21
+        assert ended.status == 401
+        assert await node.who(bobs) == "bob"
+        await stop(node, other)
+
+
+@on_a_loop
+async def test_a_crowd_that_finds_redis_back_ends_each_session_once(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def down(session_id: str) -> bool:
+        raise StoreDown("for this test")
+
+    node = Node(redis_server.url)
+    bobs = await node.log_in(b"Bob")
+    with monkeypatch.context() as patch:
+        patch.setattr(node.sessions._ledger, "revoke", down)
+        for _ in range(30):
+            await log_out(node, stranger())
+    node.sessions._cache.clear()
+    redis_server.cli("config", "resetstat")
+
+    await asyncio.gather(*(node.get(bobs) for _ in range(20)))
+
+    assert redis_server.calls()["unlink"] == 30
+    assert len(node.sessions._unended) == 0
+    await stop(node)
+
+
+@on_a_loop
+async def test_who_gets_no_session_for_want_of_groups_is_nobody_and_not_whoever_was_here_before(
+    redis_server: RedisServer,
+) -> None:
+    groups = Answering([])
+    node, other = Node(redis_server.url), Node(redis_server.url)
+    acceptor, policy = ScriptedAcceptor(TOKENS), Policy(groups_optional=True)
+    node.app = NegotiateMiddleware(Site(), acceptor=acceptor, groups=groups, sessions=node.sessions, policy=policy)
+    bobs = await node.log_in(b"Bob")
+
+    groups.answer = AcceptError(SecStatus.NO_AUTHENTICATING_AUTHORITY, "directory-down", detail="ldap://dc is down")
+    alices = await node.get(bobs, b"Alice")
+
+    assert alices.text == "alice"
+    assert is_cleared(alices)
+    assert [await node.who(bobs), await other.who(bobs)] == ["nobody", "nobody"]
     await stop(node, other)
 
 
