@@ -33,6 +33,8 @@ from negotiate_mw.testing import tickets
 from negotiate_mw.testing.realm import RealmUnavailable
 from negotiate_mw.testing.tickets import RealmError, Wrapping
 
+_NUMBERS = itertools.cycle(range(10, 250))  # of the domain controllers of one process: each has its own address
+
 SYSTEM_PYTHON = "/usr/bin/python3"
 PROGRAMS = ("samba", "samba-tool", "kinit", "kvno")
 START_SECONDS = 60.0
@@ -105,7 +107,7 @@ class SambaAD:
     def __init__(self, *, ldap: bool = False) -> None:
         self._services = "ldap kdc" if ldap else "kdc"
         # an address of 127/8 to itself: the domain controller wants an interface that isn't lo's own
-        self._address = f"127.{os.getpid() >> 8 & 127 | 64}.{os.getpid() & 255}.10"
+        self._address = f"127.{os.getpid() >> 8 & 127 | 64}.{os.getpid() & 255}.{next(_NUMBERS)}"
         self._port = 0
         self._files = itertools.count(1)
         self._passwords: dict[str, str] = {}
