@@ -7,7 +7,7 @@ whether there is such a user.
 
 import asyncio
 import unicodedata
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from ipaddress import IPv6Address, ip_address
@@ -23,9 +23,12 @@ from negotiate_mw.status import NO_FLAGS, SecStatus
 from negotiate_mw.wire import http
 from negotiate_mw.wire.errors import HeaderError
 
-WINDOW_SECONDS = 300.0
-# of one account in a window: Active Directory's usual lockout comes after 5 to 10, Microsoft's baseline says 10
+# Of one account, until so long after the last of them: Active Directory's usual lockout comes after 5 to 10,
+# Microsoft's baseline says 10. A domain forgets failed tries once its "reset account lockout counter after", often 10
+# to 30 minutes, has passed without another, so a window that slides would add up to any threshold.
 ACCOUNT_TRIES = 3
+ACCOUNT_SECONDS = 1800.0
+WINDOW_SECONDS = 300.0
 # of one peer in a window, over all accounts: against one password for many users; behind a proxy all are one peer
 PEER_TRIES = 30
 MAX_COUNTED = 10_000  # accounts, and as many peers, whose failed tries are remembered, about 0.5 KiB each
@@ -37,25 +40,29 @@ Ask = Callable[[str, str, str | None], bytes]
 
 
 class Tries:
-    """Counts failed tries by account or peer, within the last ``WINDOW_SECONDS``. No clock: it is told.
+    """Counts failed tries by account or peer. No clock: it is told.
 
     Args:
         limit: so many, and no more tries are allowed.
+        seconds: for which a try counts.
+        together: all of a key count until so long after its last.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, seconds: float, *, together: bool = False) -> None:
         self._limit = limit
+        self._seconds = seconds
+        self._together = together
         self._failed: OrderedDict[str, deque[float]] = OrderedDict()  # whoever failed last is last
 
     def __len__(self) -> int:
         return len(self._failed)
 
-    def are_spent(self, key: str, now: float) -> bool:
-        """True if nothing more may be tried for now."""
+    def are_spent(self, key: str, now: float, *, asking: int = 0) -> bool:
+        """True if nothing more may be tried for now; ``asking``: tries under way, each of which may fail."""
         times = self._failed.get(key)
-        while times and now - times[0] >= WINDOW_SECONDS:
+        while times and now - times[-1 if self._together else 0] >= self._seconds:
             times.popleft()
-        return times is not None and len(times) >= self._limit
+        return len(times or ()) + asking >= self._limit
 
     def add(self, key: str, now: float) -> None:
         """One more has failed."""
@@ -72,10 +79,9 @@ class Tries:
 class _Try:
     """One try of one account, which no other is made of at the same time; ended exactly once."""
 
-    def __init__(self, ask: Callable[[], bytes], lock: asyncio.Lock, failed: Callable[[], None]) -> None:
+    def __init__(self, ask: Callable[[], bytes], ended: Callable[[bool], None]) -> None:
         self._ask = ask
-        self._lock = lock
-        self._failed = failed
+        self._ended = ended
         self.is_refused = False
 
     def ask(self) -> bytes:
@@ -88,9 +94,7 @@ class _Try:
 
     def end(self) -> None:
         """It is over, whoever still waits: let the next one try."""
-        if self.is_refused:
-            self._failed()
-        self._lock.release()
+        self._ended(self.is_refused)
 
 
 class PasswordLogins:
@@ -117,8 +121,9 @@ class PasswordLogins:
         # its own: whoever waits for the KDC holds up nobody else
         self._pool = StepPool(limits.threads, limits.queue, name="negotiate-mw passwords")
         telemetry.watch_pool("basic", self._pool, limits.threads + limits.queue)
-        self._of_account = Tries(ACCOUNT_TRIES)
-        self._of_peer = Tries(PEER_TRIES)
+        self._of_account = Tries(ACCOUNT_TRIES, ACCOUNT_SECONDS, together=True)
+        self._of_peer = Tries(PEER_TRIES, WINDOW_SECONDS)
+        self._asking: Counter[str] = Counter()  # tries under way, by peer
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def log_in(
@@ -162,20 +167,31 @@ class PasswordLogins:
         except TimeoutError:
             raise _timeout() from None
 
-        def failed() -> None:
-            self._of_account.add(account, monotonic())
-            self._of_peer.add(peer, monotonic())
+        def ended(is_refused: bool) -> None:
+            if is_refused:
+                self._of_account.add(account, monotonic())
+                self._of_peer.add(peer, monotonic())
+            self._asking[peer] -= 1
+            if not self._asking[peer]:
+                del self._asking[peer]
+            lock.release()
 
-        this = _Try(lambda: self._ask(principal, login.password, host), lock, failed)
+        under_way = self._asking[peer]
+        self._asking[peer] += 1
+        this = _Try(lambda: self._ask(principal, login.password, host), ended)
         now = monotonic()
         if self._of_account.are_spent(account, now) or self._of_peer.are_spent(peer, now):
             this.end()
             raise AcceptError(
                 SecStatus.LOGON_DENIED,
                 "too-many-tries",
-                detail=f"{principal!r} isn't tried again now: {ACCOUNT_TRIES} tries of an account or {PEER_TRIES} of a "
-                f"peer failed within {WINDOW_SECONDS:.0f} s",
+                detail=f"{principal!r} isn't tried again now: {ACCOUNT_TRIES} tries of an account failed less than "
+                f"{ACCOUNT_SECONDS:.0f} s ago, or {PEER_TRIES} of a peer within {WINDOW_SECONDS:.0f} s",
             )
+        if self._of_peer.are_spent(peer, now, asking=under_way):
+            this.end()
+            detail = f"the KDC is asked for {under_way} others of this peer, which has few tries left"
+            raise AcceptError(SecStatus.BUSY, "busy", detail=detail)
         try:
             first = await self._pool.run(this.ask, seconds=deadline - now, abandoned=this.end)
         except PoolFull:
@@ -221,7 +237,8 @@ def principal_of(user: str, realms: Collection[str]) -> str:
 def account_key(principal: str) -> str:
     """What tries are counted by: the same for all spellings that a directory may take for the same account."""
     letters = unicodedata.normalize("NFKD", principal.casefold())
-    return "".join(letter for letter in letters if not unicodedata.combining(letter)).casefold()
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter)).casefold()
+    return "".join(plain.split())  # spaces at the ends, and how many there are within, are nothing to Active Directory
 
 
 def network_of(peer: str | None) -> str:

@@ -176,9 +176,14 @@ def _refuse_ntlm_v1(token: bytes) -> None:
     """A domain may still take answers that any eavesdropper can undo, and that no channel is bound to."""
     leg = spnego.read(token)
     if isinstance(leg, spnego.Continuation) and leg.mech_token is not None:
-        answer = ntlm.read_authenticate(leg.mech_token).answer
-        if answer is not ntlm.Answer.NTLM_V2:
-            detail = f"the client answers by {answer.value}; only NTLMv2 is taken"
+        message = ntlm.read_authenticate(leg.mech_token)
+        if message.answer is not ntlm.Answer.NTLM_V2:
+            detail = f"the client answers by {message.answer.value}; only NTLMv2 is taken"
+            raise AcceptError(SecStatus.LOGON_DENIED, "ntlm-v1", detail=detail)
+        # a domain controller believes either answer, and the channel is in the newer one alone; who is told the time,
+        # as by gss-ntlmssp's challenge, sends zeros here (MS-NLMP 3.1.5.1.2)
+        if message.has_lm:
+            detail = "the client answers by LM or LMv2 besides, which proves no channel; only NTLMv2 is taken"
             raise AcceptError(SecStatus.LOGON_DENIED, "ntlm-v1", detail=detail)
 
 

@@ -79,6 +79,8 @@ class Kerberos:
 
     def _credentials(self) -> Any:
         if self._delegated is not None:
+            if self._delegated.credentials is None:  # which the library would take for our own
+                raise CredentialError("delegated= has no credentials any more, or never had: nothing was forwarded")
             return self._delegated.credentials
         name = None
         if self._username is not None:

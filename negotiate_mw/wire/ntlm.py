@@ -76,7 +76,8 @@ class Authenticate:
     """An AUTHENTICATE_MESSAGE. Names are as the client spelled them and may hold any character.
 
     `mic_at` is where the MIC stands, `None` where the payload leaves no room for one; that one stands there says
-    nothing about whether the client computed it: `V2Response.has_mic` does.
+    nothing about whether the client computed it: `V2Response.has_mic` does. `has_lm`: there is an answer in the older
+    field besides, which isn't zeros.
     """
 
     flags: int
@@ -84,6 +85,7 @@ class Authenticate:
     domain: str
     workstation: str
     answer: Answer
+    has_lm: bool
     nt_response: bytes = field(repr=False)
     session_key: bytes = field(repr=False)
     mic_at: int | None
@@ -154,6 +156,7 @@ def read_authenticate(token: bytes) -> Authenticate:
         domain=_text(domain, flags, "DomainName"),
         workstation=_text(workstation, flags, "Workstation"),
         answer=_answer(lm, nt),
+        has_lm=any(lm),
         nt_response=nt,
         session_key=session_key,
         mic_at=_mic_at(min(lm_at, nt_at, domain_at, user_at, workstation_at, session_key_at)),

@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from base64 import b64encode
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from negotiate_mw import ChannelBinding, NegotiateMiddleware, Policy
 from negotiate_mw import basic as module
 from negotiate_mw.basic import (
+    ACCOUNT_SECONDS,
     ACCOUNT_TRIES,
     CHALLENGE,
     MAX_COUNTED,
@@ -373,6 +375,19 @@ async def test_one_peer_does_not_get_to_try_a_password_on_everybody() -> None:
 
 
 @on_a_loop
+async def test_nor_by_trying_it_on_all_at_once() -> None:
+    client, kdc, _ = made()
+    for number in range(PEER_TRIES - 1):
+        await log_in(client, f"user{number}", "Spring2026!")
+
+    crowd = (log_in(client, f"more{number}", "Spring2026!") for number in range(60))
+    statuses = {answer.status for answer in await asyncio.gather(*crowd)}
+
+    assert len(kdc.asked) == PEER_TRIES
+    assert statuses == {401, 503}
+
+
+@on_a_loop
 async def test_a_try_that_was_given_up_counts_once_the_kdc_has_said_no() -> None:
     client, kdc, _ = made()
 
@@ -407,7 +422,7 @@ async def test_a_kdc_that_hangs_ends_in_503_and_holds_up_no_ticket() -> None:
 
 
 def test_old_tries_are_forgotten() -> None:
-    tries = Tries(2)
+    tries = Tries(2, WINDOW_SECONDS)
     tries.add("alice", 0.0)
     tries.add("alice", 10.0)
 
@@ -418,8 +433,20 @@ def test_old_tries_are_forgotten() -> None:
     assert not tries.are_spent("alice", WINDOW_SECONDS + 10)
 
 
+def test_patience_gets_no_more_tries_of_an_account_before_its_domain_has_forgotten_the_last() -> None:
+    tries, failed = Tries(ACCOUNT_TRIES, ACCOUNT_SECONDS, together=True), []
+    for second in range(0, 2 * int(ACCOUNT_SECONDS), 10):
+        if not tries.are_spent("alice", float(second)):
+            tries.add("alice", float(second))
+            failed.append(second)
+
+    pauses = [later - earlier for earlier, later in pairwise(failed)]
+    assert len(failed) == 2 * ACCOUNT_TRIES
+    assert pauses[ACCOUNT_TRIES - 1] >= ACCOUNT_SECONDS
+
+
 def test_what_is_remembered_of_strangers_is_bounded_and_the_oldest_goes_first() -> None:
-    tries = Tries(1)
+    tries = Tries(1, WINDOW_SECONDS)
     for number in range(MAX_COUNTED + 10):
         tries.add(str(number), 0.0)
 
@@ -430,7 +457,13 @@ def test_what_is_remembered_of_strangers_is_bounded_and_the_oldest_goes_first() 
 
 @pytest.mark.parametrize(
     "one_account",
-    [("alice@R", "ALICE@R"), ("alicé@R", "alice@R"), ("\uff41lice@R", "alice@R"), ("straße@R", "STRASSE@R")],
+    [
+        ("alice@R", "ALICE@R"),
+        ("alicé@R", "alice@R"),
+        ("\uff41lice@R", "alice@R"),
+        ("straße@R", "STRASSE@R"),
+        ("  alice @R", "alice@R"),
+    ],
 )
 def test_spellings_that_a_directory_may_take_for_one_account_count_as_one(one_account: tuple[str, str]) -> None:
     assert len(set(map(account_key, one_account))) == 1

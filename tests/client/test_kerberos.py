@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gssapi
@@ -11,6 +12,7 @@ import httpx
 import pytest
 
 from negotiate_mw.client import AsyncPinnedTransport, NegotiateAuth
+from negotiate_mw.client.errors import CredentialError
 from negotiate_mw.client.flow import StepFailed
 from negotiate_mw.client.kerberos import KerberosInitiator
 from negotiate_mw.testing import KerberosRealm
@@ -34,6 +36,13 @@ def opened(realm: KerberosRealm) -> tuple[Any, Any, spnego.FirstToken]:
     assert isinstance(first, spnego.FirstToken)
     accepting = gssapi.Credentials(usage="accept", store={"keytab": str(realm.keytab("HTTP/localhost"))})
     return initiator, gssapi.raw.accept_sec_context(first.mech_token or b"", acceptor_creds=accepting), first
+
+
+def test_a_user_who_forwarded_nothing_is_not_taken_for_ourselves() -> None:
+    auth = NegotiateAuth(delegated=SimpleNamespace(credentials=None))
+
+    with pytest.raises(CredentialError, match="nothing was forwarded"):
+        auth._begin("localhost", None)
 
 
 def test_it_offers_kerberos_alone(kerberos_realm: KerberosRealm) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import spnego
+from spnego._ntlm_raw.md4 import md4
 
 from negotiate_mw.accept import AcceptError, Acceptor, AcceptResult, SecStatus
 from negotiate_mw.backends import wbclient
@@ -24,7 +25,7 @@ from negotiate_mw.wire.ntlm import SIGNATURE
 from negotiate_mw.wire.spnego import KRB5, NTLM
 from tests.integration.serving import Server, Wire, serve
 from tests.integration.tokens import neg_token_init
-from tests.ntlm.answering import ANONYMOUS, WEB, Client, bindings_hash
+from tests.ntlm.answering import ANONYMOUS, WEB, Client, av, bindings_hash, hmac_md5
 
 from .domain import WinbindDomain
 
@@ -229,6 +230,27 @@ def test_ntlm_1_is_refused_even_where_the_domain_takes_it(
     monkeypatch.setenv("LM_COMPAT_LEVEL", "0")
 
     refused = refusal(Pyspnego("ADTEST\\alice", domain.password("alice")))
+
+    assert (refused.status, refused.reason) == (SecStatus.LOGON_DENIED, "ntlm-v1")
+
+
+def test_an_answer_in_the_older_field_is_refused_since_the_domain_would_believe_it_and_no_channel_is_in_it(
+    alice: Client,
+) -> None:
+    class Relay(Client):
+        """Has an answer of LMv2, and invents all of the NTLMv2 one, the channel included."""
+
+        def authenticate(self, challenge: bytes) -> bytes:
+            key = md4(self.password.encode("utf-16-le"))
+            key = hmac_md5(key, (self.user.upper() + self.domain).encode("utf-16-le"))
+            self.lm = hmac_md5(key, challenge[24:32] + b"clientch") + b"clientch"
+            pairs = av(10, bindings_hash(OURS)) + bytes(8)
+            self.nt = bytes(16) + b"\1\1" + bytes(14) + b"nonce-8." + bytes(4) + pairs
+            return super().authenticate(challenge)
+
+    relay = Relay(domain=alice.domain, user=alice.user, password=alice.password, mic="none")
+
+    refused = refusal(relay, bindings=OURS)
 
     assert (refused.status, refused.reason) == (SecStatus.LOGON_DENIED, "ntlm-v1")
 
