@@ -26,11 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; ``arguments`` are those after the program's name, None for the process's own."""
     parser = argparse.ArgumentParser(prog="negotiate-mw", description="Tools for Windows and Kerberos single sign-on.")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    given = sys.argv[1:] if arguments is None else arguments
     for command in _COMMANDS:
         subparser = subparsers.add_parser(command.name, help=command.summary, description=command.summary)
-        command.arguments(subparser)
+        if command.name in given[:1]:  # what the others need needn't be there
+            command.arguments(subparser)
         subparser.set_defaults(run=command.run)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(given)
     try:
         return int(options.run(options))
     except ConfigurationError as error:

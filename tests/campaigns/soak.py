@@ -4,6 +4,7 @@ Law: one line per run, with all that it takes to run it again; the exit status t
 """
 
 import argparse
+import logging
 import random
 import sys
 import time
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="the seed of a line before, to run it again")
     parser.add_argument("--short", action="store_true", help="the counts of the test suite")
     options = parser.parse_args(arguments)
+    logging.getLogger("negotiate_mw").addHandler(logging.NullHandler())  # one line for each campaign, not each refusal
     campaigns = [campaign for campaign in CAMPAIGNS if not options.only or campaign.name in options.only]
     return 0 if soak(campaigns, options.minutes * 60, options.seed, short=options.short) else 1
 
