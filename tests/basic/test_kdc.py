@@ -232,27 +232,27 @@ def test_a_kdc_that_hangs_slows_nobody_down_who_has_a_ticket(realm: KerberosReal
     alice = realm.kinit("alice")
     kdc = realm._kdc
     assert kdc is not None
-    ratios = []
-    for _ in range(5):  # the machine's own moods pass
+    usual: list[float] = []
+    held_up: list[float] = []
+    # the least of each side, since the machine's own moods pass
+    while len(usual) < 3 or (min(held_up) > 1.1 * min(usual) and len(usual) < 12):
         tokens = [realm.token("HTTP/localhost", alice) for _ in range(400)]
-        usual = slowest_of_a_hundred(server, tokens[:200])
+        usual.append(slowest_of_a_hundred(server, tokens[:200]))
         os.kill(kdc.pid, signal.SIGSTOP)
         try:
             hung = [threading.Thread(target=log_in, args=(server, f"user{n}", "x")) for n in range(20)]
             for thread in hung:
                 thread.start()
             time.sleep(0.3)
-            ratios.append(slowest_of_a_hundred(server, tokens[200:]) / usual)
+            held_up.append(slowest_of_a_hundred(server, tokens[200:]))
             assert any(thread.is_alive() for thread in hung)
         finally:
             os.kill(kdc.pid, signal.SIGCONT)
         for thread in hung:
             thread.join()
-        if ratios[-1] <= 1.1:
-            break
 
-    print(f"p99 with a hanging KDC / without: {min(ratios):.2f}")
-    assert min(ratios) <= 1.1, ratios
+    print(f"p99 with a hanging KDC / without: {min(held_up) / min(usual):.2f}")
+    assert min(held_up) <= 1.1 * min(usual), (held_up, usual)
 
 
 # Active Directory

@@ -322,24 +322,24 @@ def test_a_domain_that_hangs_slows_nobody_down_who_has_a_ticket(
     domain: WinbindDomain, server: Server, alice: Client
 ) -> None:
     ccache = domain.kinit("alice")
-    ratios = []
-    for _ in range(5):  # the machine's own moods pass
+    usual: list[float] = []
+    held_up: list[float] = []
+    # the least of each side, since the machine's own moods pass
+    while len(usual) < 3 or (min(held_up) > 1.1 * min(usual) and len(usual) < 12):
         tokens = [domain.token("HTTP/localhost", ccache) for _ in range(400)]
-        usual = slowest_of_a_hundred(server, tokens[:200])
+        usual.append(slowest_of_a_hundred(server, tokens[:200]))
         with hanging(domain):
             hung = [threading.Thread(target=over_http, args=(server, alice)) for _ in range(20)]
             for thread in hung:
                 thread.start()
             time.sleep(0.5)
-            ratios.append(slowest_of_a_hundred(server, tokens[200:]) / usual)
+            held_up.append(slowest_of_a_hundred(server, tokens[200:]))
             assert any(thread.is_alive() for thread in hung)
         for thread in hung:
             thread.join()
-        if ratios[-1] <= 1.1:
-            break
 
-    print(f"p99 with a hanging domain / without: {min(ratios):.2f}")
-    assert min(ratios) <= 1.1, ratios
+    print(f"p99 with a hanging domain / without: {min(held_up) / min(usual):.2f}")
+    assert min(held_up) <= 1.1 * min(usual), (held_up, usual)
 
 
 # Over HTTP
