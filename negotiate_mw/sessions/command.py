@@ -13,6 +13,7 @@ from pathlib import Path
 from negotiate_mw.errors import ConfigurationError
 from negotiate_mw.telemetry import plain
 
+_MARK = ":"  # before an id, which may begin with what a shell command takes for an option
 URL_VARIABLE, KEYS_VARIABLE = "NEGOTIATE_MW_REDIS_URL", "NEGOTIATE_MW_SESSION_KEYS"
 
 
@@ -58,7 +59,7 @@ async def _list(url: str, options: argparse.Namespace) -> int:
             identity = record.identity
             if options.account in (None, identity.account_id):
                 begun = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-                print(record.id, begun, plain(identity.account_id), plain(identity.principal), sep="\t")
+                print(_MARK + record.id, begun, plain(identity.account_id), plain(identity.principal), sep="\t")
     finally:
         await sessions.stop()
     return 0
@@ -73,7 +74,7 @@ async def _revoke(url: str, options: argparse.Namespace) -> int:
             await ledger.revoke_all()
         elif options.account:
             await ledger.revoke_account(options.account)
-        elif not await ledger.revoke(options.id):
+        elif not await ledger.revoke(options.id.removeprefix(_MARK)):
             print("negotiate-mw: there is no such session", file=sys.stderr)
             return 1
     finally:
