@@ -19,7 +19,7 @@ from negotiate_mw.basic import ACCOUNT_TRIES, CHALLENGE, REFUSED_SECONDS
 from negotiate_mw.testing import KerberosRealm
 from negotiate_mw.testing.tickets import RealmError
 from tests.integration.samba_ad import SambaAD
-from tests.integration.serving import Answer, Server, Wire, get, serve
+from tests.integration.serving import Answer, Server, Wire, get, serve, slowest_of_a_hundred
 
 APP = "tests.basic.apps:app"
 PASSWORD = "Pässwörd: 1"
@@ -215,17 +215,6 @@ def test_a_kdc_that_is_down_is_503_and_spends_no_tries(realm: KerberosRealm, ser
     assert {(answer.status, answer.headers["retry-after"]) for answer in answers} == {(503, "5")}
     assert "kdc-unreachable" in server.log
     assert log_in(server, "anna", PASSWORD).status == 200
-
-
-def slowest_of_a_hundred(server: Server, tokens: list[bytes]) -> float:
-    """The 99th percentile of log-ins by ticket over one connection, in seconds."""
-    seconds = []
-    with Wire(server.port) as wire:
-        for token in tokens:
-            begun = time.perf_counter()
-            assert wire.get(token=token).status == 200
-            seconds.append(time.perf_counter() - begun)
-    return statistics.quantiles(seconds, n=100)[98]
 
 
 def test_a_kdc_that_hangs_slows_nobody_down_who_has_a_ticket(realm: KerberosRealm, server: Server) -> None:

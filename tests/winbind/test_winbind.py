@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import statistics
 import subprocess
 import threading
 import time
@@ -23,7 +22,7 @@ from negotiate_mw.policy import Limits
 from negotiate_mw.status import ContextFlag
 from negotiate_mw.wire.ntlm import SIGNATURE
 from negotiate_mw.wire.spnego import KRB5, NTLM
-from tests.integration.serving import Server, Wire, serve
+from tests.integration.serving import Server, Wire, serve, slowest_of_a_hundred
 from tests.integration.tokens import neg_token_init
 from tests.ntlm.answering import ANONYMOUS, WEB, Client, av, bindings_hash, hmac_md5
 
@@ -305,17 +304,6 @@ def over_http(server: Server, client: Any) -> Any:
     with Wire(server.port) as wire:
         challenged = wire.get(token=client.negotiate())
         return wire.get(token=client.authenticate(challenged.token))
-
-
-def slowest_of_a_hundred(server: Server, tokens: list[bytes]) -> float:
-    """The 99th percentile of log-ins by ticket over one connection, in seconds."""
-    seconds = []
-    with Wire(server.port) as wire:
-        for token in tokens:
-            begun = time.perf_counter()
-            assert wire.get(token=token).status == 200
-            seconds.append(time.perf_counter() - begun)
-    return statistics.quantiles(seconds, n=100)[98]
 
 
 def test_a_domain_that_hangs_slows_nobody_down_who_has_a_ticket(
