@@ -379,23 +379,23 @@ class Acceptor:
 
     def _open(self, token: bytes) -> Context:
         try:
-            first = spnego.read(token)
+            mechanisms = spnego.opens(token)
         except Incomplete as error:
             raise AcceptError(SecStatus.INCOMPLETE_MESSAGE, "incomplete", detail=str(error)) from error
         except WireError as error:
             raise AcceptError(SecStatus.INVALID_TOKEN, "malformed", detail=str(error)) from error
-        if isinstance(first, spnego.Continuation):
+        if mechanisms is None:
             raise AcceptError(SecStatus.INVALID_TOKEN, "no-handshake", detail="a later leg came without its first one")
-        if self._kerberos is not None and not _KERBEROS_OIDS.isdisjoint(first.mechanisms):
+        if self._kerberos is not None and not _KERBEROS_OIDS.isdisjoint(mechanisms):
             return Context(self._kerberos)
-        if self._ntlm is not None and spnego.NTLM in first.mechanisms:
+        if self._ntlm is not None and spnego.NTLM in mechanisms:
             return Context(self._ntlm)
         raise AcceptError(
             SecStatus.UNSUPPORTED_FUNCTION,
             "mechanism-not-allowed",
-            detail=f"the client offers {', '.join(_NAMES.get(oid, oid) for oid in first.mechanisms)}, "
+            detail=f"the client offers {', '.join(_NAMES.get(oid, oid) for oid in mechanisms)}, "
             f"and {' and '.join(sorted(self.mechanisms))} alone may be used",
-            mechanism="ntlm" if spnego.NTLM in first.mechanisms else None,
+            mechanism="ntlm" if spnego.NTLM in mechanisms else None,
         )
 
     async def _spend(self, replay: ReplayCache, context: Context, token: bytes, result: AcceptResult) -> None:
@@ -507,10 +507,10 @@ def _finish(context: Context, result: AcceptResult, required: ContextFlag) -> Ac
     if not context.open:
         _end(context)
         raise AcceptError(SecStatus.INVALID_HANDLE, "context-deleted", detail="deleted while its step ran")
-    if result.status is SecStatus.OK:
-        if required and (missing := required & ~result.attributes):
-            _end(context)
-            raise AcceptError(SecStatus.UNSUPPORTED_FUNCTION, "flags-missing", detail=f"the context lacks {missing!r}")
-        context.open = False  # a finished context takes no further leg
-    context.lock.release()
+    if result.identity is None:
+        context.lock.release()
+        return result
+    _end(context)  # it takes no further leg, and nothing else is asked of it
+    if required and (missing := required & ~result.attributes):
+        raise AcceptError(SecStatus.UNSUPPORTED_FUNCTION, "flags-missing", detail=f"the context lacks {missing!r}")
     return result

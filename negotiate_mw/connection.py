@@ -106,9 +106,11 @@ def tls_context(receive: Receive, send: Send | None = None) -> ssl.SSLContext | 
     transport = _transport(receive, send)
     if transport is None:
         return None
+    context = transport.get_extra_info("sslcontext")
+    if context is None:
+        return None
     # a server that chooses by the name the client asked for (SNI) changes the object's context, not the transport's
-    connection = transport.get_extra_info("ssl_object")
-    context = getattr(connection, "context", None) or transport.get_extra_info("sslcontext")
+    context = getattr(transport.get_extra_info("ssl_object"), "context", None) or context
     return context if isinstance(context, ssl.SSLContext) else None
 
 

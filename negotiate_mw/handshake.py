@@ -6,6 +6,7 @@ or file. Values come in, a decision goes out, and an illegal event raises and ch
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 
 from negotiate_mw.errors import AcceptError
 from negotiate_mw.identity import AcceptResult, Identity
@@ -56,6 +57,11 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
 }
 
 
+# Members that most requests meet: Python 3.11 takes 0.2 µs to look one up.
+_NOTHING, _OPENING, _CONTINUATION, _DONE = Event.NOTHING, Event.OPENING, Event.CONTINUATION, Event.DONE
+_FAILED = State.FAILED
+
+
 class IllegalTransition(RuntimeError):
     """An event came that the table doesn't have for this state: a bug of the caller, never of a client."""
 
@@ -68,7 +74,7 @@ class Handshake:
         state: where it stands.
         context: the acceptor's handle; None before the first step.
         legs: tokens received so far.
-        begun: when the first came, in seconds of the caller's clock.
+        begun: when the first came, in seconds of the caller's clock; 0.0 until that has been stepped.
         scheme: the HTTP scheme that its tokens come under: "negotiate", "ntlm" or "basic".
     """
 
@@ -127,14 +133,6 @@ class Pass:
     scheme: str = "negotiate"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """Accept ``token`` on ``handshake.context``."""
-
-    handshake: Handshake
-    token: bytes = field(repr=False)
-
-
 # The operator's fault or ours: 503 and an ERROR line, never a loop of 401s.
 _OURS = frozenset(
     {
@@ -150,35 +148,37 @@ _OURS = frozenset(
 _FORBIDDEN = frozenset({"name-mismatch", "name-forbidden", "name-unusable", "pac-missing", "groups-missing"})
 
 
-def event_of(token: bytes | None, scheme: str = "negotiate") -> Event:
-    """What a request brings, by its first bytes (RFC 4178 4.2, [MS-NLMP] 2.2.1); the acceptor reads the rest."""
-    if token is None:
-        return Event.NOTHING
+def event_of(token: bytes, scheme: str = "negotiate") -> Event:
+    """What a token brings, by its first bytes (RFC 4178 4.2, [MS-NLMP] 2.2.1); the acceptor reads the rest."""
     if scheme == "basic":  # a user's name may begin with whatever it likes
-        return Event.OPENING
-    later = token.startswith((b"\xa1", b"NTLMSSP\0\x03\0\0\0"))
-    return Event.CONTINUATION if later else Event.OPENING
+        return _OPENING
+    return _CONTINUATION if token.startswith((b"\xa1", b"NTLMSSP\0\x03\0\0\0")) else _OPENING
 
 
-def decide(
-    token: bytes | None,
-    pending: Handshake,
-    remembered: Identity | None,
-    *,
-    required: bool,
-    max_legs: int,
-    now: float,
-    scheme: str = "negotiate",
-) -> Challenge | Refuse | Pass | Step:
-    """What to do with a request, by what it brings and what its connection remembers.
+def without_token(pending: Handshake, remembered: Pass | None, *, required: bool) -> Challenge | Pass:
+    """What to answer to a request without a token, which ends its connection's half-open handshake.
 
     Args:
-        token: what the client sent, if anything.
         pending: the connection's half-open handshake, or ``IDLE``.
-        remembered: who a request without a token is known to be, by the policy in force; any token beats it.
-        required: False lets a request without a token pass as nobody.
+        remembered: how the policy in force lets in who the request is known to be.
+        required: False lets it pass as nobody.
+
+    Raises:
+        IllegalTransition: ``pending`` is neither idle nor half-open.
+    """
+    pending.after(_NOTHING)
+    if remembered is not None:
+        return remembered
+    return Challenge() if required else Pass()
+
+
+def decide(token: bytes, pending: Handshake, *, max_legs: int, scheme: str = "negotiate") -> Refuse | Handshake:
+    """What to do with a token, by what its connection remembers: accept it on the returned handshake's context.
+
+    Args:
+        token: what the client sent.
+        pending: the connection's half-open handshake, or ``IDLE``.
         max_legs: ``Limits.legs``.
-        now: the time, in seconds of the caller's clock.
         scheme: the HTTP scheme that ``token`` came under.
 
     Raises:
@@ -186,26 +186,22 @@ def decide(
     """
     event = event_of(token, scheme)
     state = pending.after(event)
-    if token is None:
-        if remembered is not None:
-            return Pass(identity=remembered)
-        return Challenge() if required else Pass()
-    if state is State.FAILED or (event is Event.CONTINUATION and scheme != pending.scheme):
+    if state is _FAILED or (event is _CONTINUATION and scheme != pending.scheme):
         detail = "a later leg came without its first one"
         return Refuse(status=401, reason="no-handshake", detail=detail, retry=not _is_ntlm(token))
     if scheme == "ntlm" and not token.startswith(ntlm.SIGNATURE):
         detail = "the NTLM scheme carries bare NTLM messages alone"
         return Refuse(status=401, reason="malformed", detail=detail, retry=False)
-    if event is Event.OPENING:
-        return Step(handshake=Handshake(state=state, legs=1, begun=now, scheme=scheme), token=token)
+    if event is _OPENING:
+        return _first_leg(state, scheme)
     if pending.legs >= max_legs:
         detail = f"more than {max_legs} legs"
         return Refuse(status=401, reason="too-many-legs", detail=detail, retry=not _is_ntlm(token))
-    return Step(handshake=replace(pending, state=state, legs=pending.legs + 1), token=token)
+    return replace(pending, state=state, legs=pending.legs + 1)
 
 
 def conclude(
-    handshake: Handshake, outcome: AcceptResult | AcceptError, rules: Rules, *, can_continue: bool
+    handshake: Handshake, outcome: AcceptResult | AcceptError, rules: Rules, *, can_continue: bool, now: float
 ) -> Challenge | Refuse | Pass:
     """What to answer, by what came of the step.
 
@@ -214,6 +210,7 @@ def conclude(
         outcome: what the acceptor returned or raised.
         rules: who may in.
         can_continue: the connection has an identity that a next leg can be found by.
+        now: the time, in seconds of the caller's clock.
 
     Raises:
         IllegalTransition: ``handshake`` wasn't stepping.
@@ -223,8 +220,8 @@ def conclude(
         retry = "ntlm" not in (outcome.mechanism, handshake.scheme)
         return Refuse(status=_status_of(outcome), reason=outcome.reason, detail=outcome.detail, retry=retry)
     if outcome.identity is None:
-        return _continue(handshake, outcome, can_continue)
-    handshake.after(Event.DONE)
+        return _continue(handshake, outcome, can_continue, now)
+    handshake.after(_DONE)
     return admit(outcome.identity, rules, outcome.token, handshake.scheme)
 
 
@@ -246,7 +243,7 @@ def refusal_of(error: AcceptError) -> Refuse:
     return Refuse(status=_status_of(error), reason=error.reason, detail=error.detail)
 
 
-def _continue(handshake: Handshake, outcome: AcceptResult, can_continue: bool) -> Challenge | Refuse:
+def _continue(handshake: Handshake, outcome: AcceptResult, can_continue: bool, now: float) -> Challenge | Refuse:
     state = handshake.after(Event.MORE)
     if not can_continue:
         return Refuse(
@@ -255,8 +252,14 @@ def _continue(handshake: Handshake, outcome: AcceptResult, can_continue: bool) -
             detail="the handshake takes more than one leg, and this server or protocol gives connections no identity",
             retry=not _is_ntlm(outcome.token or b""),
         )
-    half_open = replace(handshake, state=state, context=outcome.context)
+    begun = now if handshake.legs == 1 else handshake.begun
+    half_open = replace(handshake, state=state, context=outcome.context, begun=begun)
     return Challenge(token=outcome.token, handshake=half_open, scheme=handshake.scheme)
+
+
+@lru_cache(maxsize=8)  # of as many as there are schemes
+def _first_leg(state: State, scheme: str) -> Handshake:
+    return Handshake(state=state, legs=1, scheme=scheme)
 
 
 def _is_ntlm(token: bytes) -> bool:

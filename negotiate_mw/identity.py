@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from negotiate_mw.delegation import Delegated, ServiceTickets
 
 TRANSITED = "urn:mspac:delegation-info"  # a named attribute's name
+_OK = SecStatus.OK  # Python 3.11 takes 0.2 µs to look a member up
 # First components of names that stand for the realm's own machinery, or for nobody: never somebody who logs in.
 _NEVER_A_USER = frozenset({"krbtgt", "kadmin", "kiprop", "k", "wellknown"})
 
@@ -62,6 +63,7 @@ class Identity:
     named_attributes: tuple[tuple[str, tuple[str, ...]], ...] = ()
     delegated: "Delegated | None" = field(default=None, repr=False, compare=False)
     service_tickets: "ServiceTickets | None" = field(default=None, repr=False, compare=False)
+    _scopes: tuple[str, ...] = field(default=(), init=False, repr=False, compare=False)  # once somebody asked
 
     def need_delegated(self) -> "Delegated":
         """``delegated``, where the app can't do without it.
@@ -109,6 +111,14 @@ class Identity:
     def attributes_of(self, name: str) -> tuple[str, ...]:
         """The values of a named attribute (RFC 6680), such as ``"auth-indicators"``; empty if there is none."""
         return dict(self.named_attributes).get(name, ())
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """What Starlette's ``@requires`` goes by: ``"authenticated"``, the mechanism, ``"group:…"`` for each group."""
+        if not self._scopes:
+            scopes = ("authenticated", self.mechanism, *[f"group:{name}" for name in self.groups])
+            object.__setattr__(self, "_scopes", scopes)
+        return self._scopes
 
     @property
     def is_authenticated(self) -> bool:
@@ -188,7 +198,7 @@ class AcceptResult:
     group_sids: "GroupSids | None" = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if (self.status is SecStatus.OK) is not (self.identity is not None):
+        if (self.status is _OK) is not (self.identity is not None):
             raise ValueError("a result has an identity exactly if its status is OK")
 
     def __repr__(self) -> str:

@@ -34,7 +34,18 @@ from negotiate_mw.contexts import ContextStore
 from negotiate_mw.errors import AcceptError, ConfigurationError
 from negotiate_mw.exempt import compile_exempt
 from negotiate_mw.groups import Groups, OfApp, compile_groups
-from negotiate_mw.handshake import IDLE, Challenge, Handshake, Pass, Refuse, Step, admit, conclude, decide, refusal_of
+from negotiate_mw.handshake import (
+    IDLE,
+    Challenge,
+    Handshake,
+    Pass,
+    Refuse,
+    admit,
+    conclude,
+    decide,
+    refusal_of,
+    without_token,
+)
 from negotiate_mw.identity import AcceptResult, Anonymous, Identity
 from negotiate_mw.lifespan import run_lifespan
 from negotiate_mw.lifetime import run_websocket
@@ -57,6 +68,7 @@ from negotiate_mw.wire.errors import HeaderError
 
 Decision = Pass | Refuse | Challenge
 
+_ALLOWED, _PREFLIGHT = origin.Verdict.ALLOWED, origin.Verdict.PREFLIGHT  # Python 3.11 takes 0.2 µs to look one up
 _DECIDED = "negotiate_mw.decided"
 _ANONYMOUS = Anonymous()
 _NO_CREDENTIALS = AuthCredentials()
@@ -198,26 +210,27 @@ class NegotiateMiddleware:
         if self._sessions is not None and outer is None:
             is_https = self._policy.tls_terminated_by_proxy or is_tls(scope, receive, send)
             session = self._sessions.session(scope, is_tls=is_https)
-            send = with_cookie(send, session)
         if self._is_exempt(scope):
-            return await self.app(scope, receive, send)
+            return await self.app(scope, receive, with_cookie(send, session))
         decision = self._gate(scope, receive, send)
         if decision is None and outer is not None:
             decision = await self._second_opinion(outer)
         elif decision is None:
             decision = await self._authenticate(scope, receive, send, session)
         if not isinstance(decision, Pass):
-            return await self._refuse(scope, receive, send, decision)
+            return await self._refuse(scope, receive, send, decision, session)
         self._take_password_out(scope)
-        scope[_DECIDED] = _Outer(decision.identity)
-        scope["user"], scope["auth"] = _user_and_credentials(decision.identity)
-        if decision.identity is not None and outer is None:
-            proof = carrying(decision.scheme, decision.token) if decision.token else None
-            send = with_identity_headers(send, proof, self._persistence(scope))
-            if scope["type"] == "websocket":
-                ended = None if session is None else session.ended
-                until = decision.identity.expires_at
-                return await run_websocket(self.app, scope, receive, send, until=until, ended=ended)
+        identity = decision.identity
+        scope[_DECIDED] = _Outer(identity)
+        if identity is not None:
+            scope["user"], scope["auth"] = identity, AuthCredentials(identity.scopes)
+        if identity is None or outer is not None:
+            return await self.app(scope, receive, with_cookie(send, session))
+        proof = carrying(decision.scheme, decision.token) if decision.token else None
+        send = with_identity_headers(send, proof, self._persistence(scope), session)
+        if scope["type"] == "websocket":
+            ended = None if session is None else session.ended
+            return await run_websocket(self.app, scope, receive, send, until=identity.expires_at, ended=ended)
         await self.app(scope, receive, send)
 
     async def _outside_requests(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -228,9 +241,9 @@ class NegotiateMiddleware:
     def _gate(self, scope: Scope, receive: Receive, send: Send) -> Decision | None:
         """What is decided before any token is read."""
         verdict = origin.judge(scope, self._trusted)
-        if verdict is origin.Verdict.PREFLIGHT:
+        if verdict is _PREFLIGHT:
             return Pass()
-        if verdict is origin.Verdict.REFUSED:
+        if verdict is not _ALLOWED:
             return Refuse(status=403, reason="origin-not-trusted", detail=origin.explain(scope))
         if self._tls_needed and not is_tls(scope, receive, send) and not is_loopback(scope, receive, send):
             return Refuse(
@@ -260,23 +273,16 @@ class NegotiateMiddleware:
         except ConfigurationError as error:
             self._discard(pending)
             return Refuse(status=503, reason="not-acquired", detail=str(error))
-        token, scheme = (None, "") if credentials is None else (credentials.token, credentials.scheme)
-        remembered = None
-        if token is None:
+        if credentials is None:
+            self._discard(pending)
             remembered = await self._remembered(scope, receive, send, bound, session, rules)
-        step = decide(
-            token,
-            pending,
-            remembered,
-            required=self._required,
-            max_legs=self._limits.legs,
-            now=now,
-            scheme=scheme,
-        )
-        if not isinstance(step, Step):
+            return without_token(pending, remembered, required=self._required)
+        token, scheme = credentials.token, credentials.scheme
+        step = decide(token, pending, max_legs=self._limits.legs, scheme=scheme)
+        if not isinstance(step, Handshake):
             self._discard(pending)
             return step
-        if step.handshake.context is not pending.context:
+        if step.context is not pending.context:
             self._discard(pending)
         outcome: AcceptResult | AcceptError
         try:
@@ -284,9 +290,9 @@ class NegotiateMiddleware:
             if self._passwords is not None and scheme == "basic":
                 realms = self._acceptor.realms or () if rules.realms is None else rules.realms
                 peer = scope["client"][0] if scope.get("client") else None
-                outcome = await self._passwords.log_in(step.token, peer=peer, realms=realms, host=host)
+                outcome = await self._passwords.log_in(token, peer=peer, realms=realms, host=host)
             else:
-                outcome = await self._acceptor.accept(step.handshake.context, step.token, bindings=bindings, host=host)
+                outcome = await self._acceptor.accept(step.context, token, bindings=bindings, host=host)
         except AcceptError as error:
             outcome = error
             if error.status is SecStatus.BAD_BINDINGS:
@@ -295,17 +301,18 @@ class NegotiateMiddleware:
         if isinstance(outcome, AcceptResult) and outcome.identity is None:  # the next leg has to find this one
             connection = resolve(scope, receive, send)
         can_continue = connection is not None and not connection.closed
-        decision = conclude(step.handshake, outcome, rules, can_continue=can_continue)
+        decision = conclude(step, outcome, rules, can_continue=can_continue, now=now)
         if isinstance(decision, Challenge) and decision.handshake is not None and connection is not None:
             self._store.put(connection, decision.handshake, now)
             self._sweep()
         elif isinstance(outcome, AcceptResult):
-            self._acceptor.discard(outcome.context)
             if isinstance(decision, Pass):
                 decision = await self._welcome(decision, outcome, scope, receive, send, session)
+            elif outcome.identity is None:
+                self._acceptor.discard(outcome.context)
         return decision
 
-    async def _second_opinion(self, outer: "_Outer") -> Decision:
+    async def _second_opinion(self, outer: _Outer) -> Decision:
         """What an outer middleware found, by our own policy: its token was used up, and would be a replay here."""
         try:
             rules = self._rules_in_force() if self._acceptor.acquired else await self._acquire_late()
@@ -384,7 +391,7 @@ class NegotiateMiddleware:
         bound: Identity | None,
         session: Session | None,
         rules: Rules,
-    ) -> Identity | None:
+    ) -> Pass | None:
         """Who a request without a token is known to be, if that still meets the policy."""
         presumed = self._acceptor.presumed
         if presumed is not None and not is_loopback(scope, receive, send):
@@ -396,10 +403,12 @@ class NegotiateMiddleware:
         for identity in (presumed, bound, stored):
             decision = None if identity is None else admit(identity, rules)
             if isinstance(decision, Pass):
-                return decision.identity
+                return decision
         return None
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send, decision: Challenge | Refuse) -> None:
+    async def _refuse(
+        self, scope: Scope, receive: Receive, send: Send, decision: Challenge | Refuse, session: Session | None
+    ) -> None:
         refusal = Refusal(status=401 if isinstance(decision, Challenge) else decision.status)
         if isinstance(decision, Challenge):
             telemetry.challenged(scope, refusal)
@@ -407,6 +416,7 @@ class NegotiateMiddleware:
             telemetry.turned_away(scope, refusal, decision.reason)
             await self._refusals.write(scope, refusal, decision.reason, decision.detail)
         challenges = self._challenges(scope, receive, send, decision)
+        send = with_cookie(send, session)
         if scope["type"] == "websocket":
             return await refuse_websocket(scope, receive, send, refusal, challenges)
         scope["user"], scope["auth"] = _ANONYMOUS, _NO_CREDENTIALS
@@ -506,10 +516,3 @@ class NegotiateMiddleware:
 def _proves_our_own_channel(policy: Policy) -> bool:
     binding = policy.channel_binding
     return binding.mode != "off" and binding.certfile is None and not policy.tls_terminated_by_proxy
-
-
-def _user_and_credentials(identity: Identity | None) -> tuple[Identity | Anonymous, AuthCredentials]:
-    if identity is None:
-        return _ANONYMOUS, _NO_CREDENTIALS
-    groups = [f"group:{name}" for name in identity.groups]
-    return identity, AuthCredentials(["authenticated", identity.mechanism, *groups])

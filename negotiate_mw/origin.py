@@ -21,6 +21,9 @@ class Verdict(Enum):
     REFUSED = "refused"
 
 
+_ALLOWED = Verdict.ALLOWED  # for what nearly every request is; Python 3.11 takes 0.2 µs to look it up
+
+
 def judge(scope: MutableMapping[str, Any], trusted: Collection[str]) -> Verdict:
     """Say what a request's origin allows.
 
@@ -31,7 +34,7 @@ def judge(scope: MutableMapping[str, Any], trusted: Collection[str]) -> Verdict:
     # a websocket opens a channel that no further check sees, whatever its server says of a method
     method = scope["method"] if scope["type"] == "http" else None
     if method in _SAFE_METHODS:
-        return Verdict.ALLOWED
+        return _ALLOWED
     headers = scope["headers"]
     origins = [value.decode("latin-1") for name, value in headers if name == b"origin"]
     is_trusted = len(origins) == 1 and origins[0] in trusted

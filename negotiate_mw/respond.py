@@ -46,7 +46,9 @@ def carrying(scheme: str, token: bytes) -> bytes:
     return (b"NTLM " if scheme == "ntlm" else b"Negotiate ") + b64encode(token)
 
 
-def with_identity_headers(send: Send, proof: bytes | None, persistent: bytes | None = None) -> Send:
+def with_identity_headers(
+    send: Send, proof: bytes | None, persistent: bytes | None = None, session: Session | None = None
+) -> Send:
     """Wrap ``send`` for a response that belongs to a user: no shared cache may keep it, whatever the app says.
 
     An app that says ``public, max-age=60`` means "this page is the same for everyone", but not that whoever asks the
@@ -58,38 +60,39 @@ def with_identity_headers(send: Send, proof: bytes | None, persistent: bytes | N
         send: what to wrap.
         proof: a ``WWW-Authenticate`` value with the last token, if there is one.
         persistent: ``Persistent-Auth``, as IIS sends it: is the user remembered for the connection? None: not said.
+        session: as for ``with_cookie``.
     """
 
-    async def sending(message: Message) -> None:
+    ours = [(b"vary", b"Authorization, Cookie")]
+    if persistent is not None:
+        ours.append((b"persistent-auth", persistent))
+
+    def sending(message: Message) -> Awaitable[None]:
         if message["type"] in _STARTS:
-            headers = list(message.get("headers") or ())
-            add = _join if message["type"] == "websocket.http.response.start" else _append
+            added = ours
             if proof is not None and message.get("status") != 401:
-                add(headers, b"www-authenticate", proof)
-            if persistent is not None:
-                headers.append((b"persistent-auth", persistent))
-            add(headers, b"vary", b"Authorization, Cookie")
-            message = {**message, "headers": _for_one_user(headers)}
-        await send(message)
+                added = [(b"www-authenticate", proof), *added]
+            if session is not None and (cookie := session.set_cookie()) is not None:
+                added = [*added, (b"set-cookie", cookie)]
+            message = _for_one_user(message, added)
+        return send(message)
 
     return sending
 
 
-def with_cookie(send: Send, session: Session) -> Send:
-    """Wrap ``send`` for a request that has, or could have, a session.
+def with_cookie(send: Send, session: Session | None) -> Send:
+    """Wrap ``send`` for a request that has, or could have, a session, and is nobody's as yet.
 
     Whoever else gets a ``Set-Cookie`` of ours gets that session with it, or loses the own one; so such a response is
     one user's, whatever page it is.
     """
+    if session is None:
+        return send
 
-    async def sending(message: Message) -> None:
+    def sending(message: Message) -> Awaitable[None]:
         if message["type"] in _STARTS and (cookie := session.set_cookie()) is not None:
-            headers = list(message.get("headers") or ())
-            # a server exists that falls over two fields of one name there, and these can't be joined
-            if message["type"] != "websocket.http.response.start" or not _has(headers, b"set-cookie"):
-                headers.append((b"set-cookie", cookie))
-            message = {**message, "headers": _for_one_user(headers)}
-        await send(message)
+            message = _for_one_user(message, [(b"set-cookie", cookie)])
+        return send(message)
 
     return sending
 
@@ -165,17 +168,22 @@ class _Page:
             await self._send({"type": "http.response.body", "body": b""})
 
 
-def _for_one_user(headers: Headers) -> Headers:
-    kept: Headers = []
+def _for_one_user(start: Message, added: Headers) -> Message:
+    headers: Headers = []
     said: list[bytes] = []
-    for name, value in headers:
-        lowered = name.lower()
+    for pair in start.get("headers") or ():
+        lowered = pair[0].lower()
         if not lowered.endswith(_CACHE_FIELDS):
-            kept.append((name, value))
+            headers.append(pair)
         elif lowered == b"cache-control":
-            said.append(value)
-    kept.append((b"cache-control", _private(b",".join(said)) if said else b"private"))
-    return kept
+            said.append(pair[1])
+    if start["type"] != "websocket.http.response.start":
+        headers += added
+    else:
+        for name, value in added:
+            _join(headers, name, value)
+    headers.append((b"cache-control", _private(b",".join(said)) if said else b"private"))
+    return {**start, "headers": headers}
 
 
 @lru_cache(maxsize=256)
@@ -185,19 +193,12 @@ def _private(said: bytes) -> bytes:
     return b"no-store" if b"no-store" in to_browsers else b", ".join([b"private", *to_browsers])
 
 
-def _has(headers: Headers, name: bytes) -> bool:
-    return any(other.lower() == name for other, _ in headers)
-
-
-def _append(headers: Headers, name: bytes, value: bytes) -> None:
-    headers.append((name, value))
-
-
 def _join(headers: Headers, name: bytes, value: bytes) -> None:
-    """As ``_append``, but into the field that is there already: a server exists that falls over two of one name."""
+    """Add a field for a server that falls over two of one name: into the one that is there, or else not at all."""
     for index, (other, content) in enumerate(headers):
         if other.lower() == name:
-            headers[index] = (other, content + b", " + value)
+            if name != b"set-cookie":  # these can't be joined (RFC 6265 3)
+                headers[index] = (other, content + b", " + value)
             return
     headers.append((name, value))
 

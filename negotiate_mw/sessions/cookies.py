@@ -59,21 +59,18 @@ class Cookie:
         secure = b"; Secure" if is_tls else b""
         self._attributes = b"; Path=/" + at + b"; HttpOnly; SameSite=Lax" + secure
         self._start = self.name + b"="
+        self._values = re.compile(rb"(?:^|;)\s*" + re.escape(self._start) + rb"([^;]*)").findall
         self._cleared = self._start + b"; Max-Age=0" + self._attributes
 
     def read(self, headers: Iterable[tuple[bytes, bytes]]) -> Found:
         """What a request's headers have of it."""
-        found = _NOTHING
-        for name, line in headers:
-            if name == b"cookie" and self._start in line:
-                for pair in line.split(b";"):
-                    if pair.strip().startswith(self._start):
-                        if found is not _NOTHING:
-                            return _STRAY
-                        found = Found(pair.strip()[len(self._start) :], False)
-        if found.value is not None and not 0 < len(found.value) <= _LARGEST_READ:
+        values = [value for name, line in headers if name == b"cookie" for value in self._values(line)]
+        if not values:
+            return _NOTHING
+        value = values[0].rstrip()
+        if len(values) > 1 or not 0 < len(value) <= _LARGEST_READ:
             return _STRAY
-        return found
+        return Found(value, False)
 
     def set(self, value: bytes, max_age: float) -> bytes:
         """``Set-Cookie`` for ``value``, for ``max_age`` seconds."""

@@ -5,6 +5,7 @@ context authenticates."""
 
 import enum
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from . import der
 from .errors import Incomplete, WireError
@@ -23,6 +24,10 @@ MAX_MECHANISMS = 32
 _DOTTED = {der.encode_oid(oid): oid for oid in (SPNEGO, KRB5, MS_KRB5, KRB5_U2U, NTLM, NEGOEX)}
 _SPNEGO_OID = der.encode(der.OID, der.encode_oid(SPNEGO))
 _KRB5_OIDS = tuple(der.encode(der.OID, der.encode_oid(oid)) for oid in (KRB5, MS_KRB5))
+
+# RFC 4121 4.1: what a Kerberos message begins with in its GSS-API frame, before the AP-REQ itself
+_BEFORE_AP_REQ = _KRB5_OIDS[0] + b"\x01\x00"
+_MAX_FRONT = 256  # octets; those of Windows take 93
 
 _INITIAL = 0x60  # [APPLICATION 0], RFC 2743 3.1
 _AP_REQ = 0x6E  # [APPLICATION 14], RFC 4120 5.5.1
@@ -90,6 +95,28 @@ def read(token: bytes) -> FirstToken | Continuation:
     if tag == _AP_REQ:
         raise WireError("unexpected-message", "an AP-REQ without its GSS-API frame")
     raise WireError("malformed", "neither SPNEGO, nor Kerberos, nor NTLM")
+
+
+def opens(token: bytes) -> tuple[str, ...] | None:
+    """The mechanisms that `token` opens a handshake with, `None` if it goes on with one: as `read` says, and raises.
+
+    With one ticket, all that stands before its AP-REQ stays the same, and so mostly does the length; `read` goes by
+    nothing else where the AP-REQ is the end, so it needn't do that again for each log-in.
+    """
+    at = token.find(_BEFORE_AP_REQ, 0, _MAX_FRONT)
+    if at >= 0:
+        try:
+            return _opens(token[: at + len(_BEFORE_AP_REQ)], len(token))
+        except WireError:  # it isn't the end, or the whole is malformed
+            pass
+    first = read(token)
+    return first.mechanisms if isinstance(first, FirstToken) else None
+
+
+@lru_cache(maxsize=256)
+def _opens(front: bytes, size: int) -> tuple[str, ...] | None:
+    first = read(front.ljust(size, b"\0"))
+    return first.mechanisms if isinstance(first, FirstToken) else None
 
 
 def response(

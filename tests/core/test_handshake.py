@@ -14,11 +14,11 @@ from negotiate_mw.handshake import (
     Pass,
     Refuse,
     State,
-    Step,
     admit,
     conclude,
     decide,
     event_of,
+    without_token,
 )
 from negotiate_mw.identity import AcceptResult
 from negotiate_mw.policy import Policy, Rules
@@ -53,13 +53,15 @@ def in_state(state: State) -> Handshake:
 
 
 def decided(
-    token: bytes | None, pending: Handshake = IDLE, *, required: bool = True, max_legs: int = 8, now: float = 9.0
-) -> Challenge | Refuse | Pass | Step:
-    return decide(token, pending, None, required=required, max_legs=max_legs, now=now)
+    token: bytes | None, pending: Handshake = IDLE, *, required: bool = True, max_legs: int = 8
+) -> Challenge | Refuse | Pass | Handshake:
+    if token is None:
+        return without_token(pending, None, required=required)
+    return decide(token, pending, max_legs=max_legs)
 
 
 def concluded(outcome: AcceptResult | AcceptError, rules: Rules = RULES, *, can_continue: bool = True) -> object:
-    return conclude(STEPPING, outcome, rules, can_continue=can_continue)
+    return conclude(STEPPING, outcome, rules, can_continue=can_continue, now=9.0)
 
 
 @pytest.mark.parametrize(("state", "event", "then"), LEGAL)
@@ -101,7 +103,7 @@ def test_an_outcome_for_a_handshake_that_is_not_stepping_raises(
     handshake = in_state(state)
 
     with pytest.raises(IllegalTransition):
-        conclude(handshake, outcome, RULES, can_continue=True)
+        conclude(handshake, outcome, RULES, can_continue=True, now=9.0)
 
     assert handshake == in_state(state)
 
@@ -109,7 +111,6 @@ def test_an_outcome_for_a_handshake_that_is_not_stepping_raises(
 @pytest.mark.parametrize(
     ("token", "event"),
     [
-        (None, Event.NOTHING),
         (b"", Event.OPENING),
         (b"\x60", Event.OPENING),
         (b"\xa1", Event.CONTINUATION),
@@ -139,46 +140,41 @@ def test_no_token_where_none_is_required_passes_as_nobody(pending: Handshake) ->
 
 @pytest.mark.parametrize("required", [True, False])
 def test_no_token_from_someone_remembered_passes_as_them(required: bool) -> None:
-    decision = decide(None, IDLE, user(), required=required, max_legs=8, now=9.0)
+    decision = without_token(IDLE, Pass(identity=user()), required=required)
 
     assert decision == Pass(identity=user())
 
 
-@pytest.mark.parametrize(("token", "pending"), [(OPENING, IDLE), (OPENING, HALF_OPEN), (LATER, HALF_OPEN)])
-def test_a_token_beats_whoever_is_remembered(token: bytes, pending: Handshake) -> None:
-    assert isinstance(decide(token, pending, user(), required=True, max_legs=8, now=9.0), Step)
-
-
-def test_a_later_leg_without_a_first_is_refused_even_if_someone_is_remembered() -> None:
-    decision = decide(LATER, IDLE, user(), required=False, max_legs=8, now=9.0)
+def test_a_later_leg_without_a_first_is_refused() -> None:
+    decision = decided(LATER)
 
     assert isinstance(decision, Refuse)
     assert (decision.status, decision.reason) == (401, "no-handshake")
 
 
 def test_a_first_token_begins_a_handshake_of_its_own() -> None:
-    decision = decided(OPENING, now=9.0)
+    decision = decided(OPENING)
 
-    assert decision == Step(handshake=Handshake(state=State.STEPPING, context=None, legs=1, begun=9.0), token=OPENING)
+    assert decision == Handshake(state=State.STEPPING, context=None, legs=1)
 
 
 def test_a_continuation_steps_the_context_that_was_kept() -> None:
     decision = decided(LATER, HALF_OPEN)
 
-    assert decision == Step(handshake=replace(HALF_OPEN, state=State.STEPPING, legs=2), token=LATER)
+    assert decision == replace(HALF_OPEN, state=State.STEPPING, legs=2)
 
 
 def test_a_first_token_in_mid_handshake_starts_over_without_the_old_context() -> None:
-    decision = decided(OPENING, replace(HALF_OPEN, legs=8), now=9.0)
+    decision = decided(OPENING, replace(HALF_OPEN, legs=8))
 
-    assert decision == Step(handshake=Handshake(state=State.STEPPING, context=None, legs=1, begun=9.0), token=OPENING)
+    assert decision == Handshake(state=State.STEPPING, context=None, legs=1)
 
 
 @pytest.mark.parametrize(("legs", "goes_on"), [(1, True), (2, True), (3, False), (4, False)])
 def test_a_handshake_takes_as_many_legs_as_the_limit_says(legs: int, goes_on: bool) -> None:
     decision = decided(LATER, replace(HALF_OPEN, legs=legs), max_legs=3)
 
-    assert isinstance(decision, Step) is goes_on
+    assert isinstance(decision, Handshake) is goes_on
     if not goes_on:
         assert isinstance(decision, Refuse)
         assert (decision.status, decision.reason) == (401, "too-many-legs")
@@ -186,11 +182,11 @@ def test_a_handshake_takes_as_many_legs_as_the_limit_says(legs: int, goes_on: bo
 
 @pytest.mark.parametrize(("scheme", "token"), [("negotiate", OPENING), ("ntlm", b"NTLMSSP\0\1\0\0\0")])
 def test_a_handshake_keeps_the_scheme_that_it_began_under(scheme: str, token: bytes) -> None:
-    step = decide(token, IDLE, None, required=True, max_legs=8, now=9.0, scheme=scheme)
-    assert isinstance(step, Step)
+    step = decide(token, IDLE, max_legs=8, scheme=scheme)
+    assert isinstance(step, Handshake)
 
-    more = conclude(step.handshake, unfinished(), RULES, can_continue=True)
-    last = conclude(step.handshake, finished(), RULES, can_continue=True)
+    more = conclude(step, unfinished(), RULES, can_continue=True, now=9.0)
+    last = conclude(step, finished(), RULES, can_continue=True, now=9.0)
 
     assert isinstance(more, Challenge)
     assert more.handshake is not None
@@ -199,14 +195,14 @@ def test_a_handshake_keeps_the_scheme_that_it_began_under(scheme: str, token: by
 
 
 def test_the_ntlm_scheme_carries_bare_ntlm_alone() -> None:
-    decision = decide(OPENING, IDLE, None, required=True, max_legs=8, now=9.0, scheme="ntlm")
+    decision = decide(OPENING, IDLE, max_legs=8, scheme="ntlm")
 
     assert isinstance(decision, Refuse)
     assert (decision.status, decision.reason) == (401, "malformed")
 
 
 def test_a_later_leg_under_another_scheme_is_refused() -> None:
-    decision = decide(LATER, HALF_OPEN, None, required=True, max_legs=8, now=9.0, scheme="ntlm")
+    decision = decide(LATER, HALF_OPEN, max_legs=8, scheme="ntlm")
 
     assert isinstance(decision, Refuse)
     assert (decision.status, decision.reason) == (401, "no-handshake")
@@ -219,10 +215,14 @@ def test_a_finished_step_passes_with_the_last_token() -> None:
     assert concluded(finished(token=b"last")) == Pass(identity=replace(user(), username="alice"), token=b"last")
 
 
-def test_an_unfinished_step_is_challenged_and_kept_with_its_legs_and_its_beginning() -> None:
-    kept = Handshake(state=State.HALF_OPEN, context="handle", legs=1, begun=7.0)
+@pytest.mark.parametrize(("legs", "begun"), [(1, 9.0), (2, 7.0)])
+def test_an_unfinished_step_is_challenged_and_kept_with_when_its_first_leg_came(legs: int, begun: float) -> None:
+    stepping = replace(STEPPING, legs=legs)
 
-    assert concluded(unfinished(b"more", "handle")) == Challenge(token=b"more", handshake=kept)
+    decision = conclude(stepping, unfinished(b"more", "handle"), RULES, can_continue=True, now=9.0)
+
+    kept = Handshake(state=State.HALF_OPEN, context="handle", legs=legs, begun=begun)
+    assert decision == Challenge(token=b"more", handshake=kept)
 
 
 def test_an_unfinished_step_on_no_connection_is_refused_without_a_token() -> None:
@@ -256,11 +256,31 @@ def test_a_refused_ntlm_token_is_not_asked_for_again(mechanism: str | None, retr
     assert (decision.status, decision.retry) == (401, retry)
 
 
-@pytest.mark.parametrize("reason", ["name-mismatch", "name-forbidden", "name-unusable"])
+def test_whatever_fails_under_the_ntlm_scheme_is_not_asked_for_again() -> None:
+    # what is cut off is refused before anybody knows of which mechanism it is
+    cut_off = AcceptError(SecStatus.INCOMPLETE_MESSAGE, "incomplete")
+
+    decision = conclude(replace(STEPPING, scheme="ntlm"), cut_off, RULES, can_continue=True, now=9.0)
+
+    assert isinstance(decision, Refuse)
+    assert (decision.status, decision.retry) == (401, False)
+
+
+@pytest.mark.parametrize(
+    "reason", ["name-mismatch", "name-forbidden", "name-unusable", "pac-missing", "groups-missing"]
+)
 def test_an_authenticated_name_that_nobody_may_use_is_forbidden(reason: str) -> None:
     decision = concluded(AcceptError(SecStatus.LOGON_DENIED, reason, token=b"error token"))
 
     assert decision == Refuse(status=403, reason=reason, token=None)
+
+
+@pytest.mark.parametrize("name", ["¡hola".encode("latin-1"), b"NTLMSSP\0\3\0\0\0"])
+def test_a_users_name_is_no_message_whatever_it_begins_with(name: bytes) -> None:
+    step = decide(name + b":password", IDLE, max_legs=8, scheme="basic")
+
+    assert isinstance(step, Handshake)
+    assert step.scheme == "basic"
 
 
 # admit()

@@ -38,8 +38,10 @@ def test_where_the_channel_has_to_be_proven_a_log_in_that_did_not_is_refused(mec
     rules = Policy(realms="*", channel_binding=ChannelBinding.required()).rules({"EXAMPLE.COM"}, {"*"})
     stepping = Handshake(state=State.STEPPING, legs=1)
 
-    decision = conclude(stepping, finished(user(mechanism=mechanism)), rules, can_continue=True)
-    proven = conclude(stepping, finished(user(mechanism=mechanism, channel_bound=True)), rules, can_continue=True)
+    decision = conclude(stepping, finished(user(mechanism=mechanism)), rules, can_continue=True, now=9.0)
+    proven = conclude(
+        stepping, finished(user(mechanism=mechanism, channel_bound=True)), rules, can_continue=True, now=9.0
+    )
 
     assert isinstance(decision, Refuse)
     assert (decision.status, decision.reason, decision.retry, decision.token) == (401, "not-bound", retry, None)

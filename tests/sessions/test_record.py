@@ -50,6 +50,8 @@ def test_everything_in_an_identity_survives_but_what_is_named_here() -> None:
     assert survived == record()
     assert survived is not None
     for field in fields(Identity):
+        if not field.init:
+            continue  # worked out from the others
         if field.name in LEFT_OUT:
             assert getattr(survived.identity, field.name) is LEFT_OUT[field.name]
         else:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from negotiate_mw.wire import der, spnego
 from negotiate_mw.wire.errors import Incomplete, WireError
-from negotiate_mw.wire.spnego import Continuation, FirstToken, Wrapping, read, response
+from negotiate_mw.wire.spnego import Continuation, FirstToken, Wrapping, opens, read, response
 
 from . import building, vectors
 from .building import (
@@ -54,6 +54,21 @@ def refused(token: bytes) -> WireError:
     with pytest.raises(WireError) as caught:
         read(token)
     return caught.value
+
+
+def opened(token: bytes) -> object:
+    """What `opens` says, errors as their words."""
+    try:
+        return opens(token)
+    except WireError as error:
+        return str(error)
+
+
+def opened_by_reading(token: bytes) -> object:
+    result = outcome(token)
+    if isinstance(result, WireError):
+        return str(result)
+    return result.mechanisms if isinstance(result, FirstToken) else None
 
 
 def outcome(token: bytes) -> FirstToken | Continuation | WireError:
@@ -422,6 +437,27 @@ def test_truncation_at_every_byte_is_refused(token: bytes) -> None:
 def test_every_bit_flip_and_length_edit_is_a_value_or_a_wire_error(token: bytes) -> None:
     for changed in itertools.chain(building.bit_flips(token), building.length_edits(token)):
         assert isinstance(outcome(changed), FirstToken | Continuation | WireError)
+
+
+@every_token
+def test_what_a_token_opens_is_what_reading_it_says_also_after_others_like_it(token: bytes) -> None:
+    cut = (token[:size] for size in range(len(token)))
+    longer = (token + more for more in (b"\0", b"\xa3", octets(0xA3, b"mic")))
+    for changed in itertools.chain([token], cut, longer, building.bit_flips(token), building.length_edits(token)):
+        opens(token)  # whose front is known from now on
+
+        assert opened(changed) == opened_by_reading(changed)
+
+
+def test_a_mic_after_the_kerberos_message_is_read_too() -> None:
+    message = first(vectors.SPNEGO_KERBEROS).mech_token
+    assert message is not None
+    fields = (mech_types(KRB5_OID), octets(0xA2, message))
+    token = building.neg_token_init(*fields, octets(0xA3, b"mic"))
+    broken = building.neg_token_init(*fields, octets(0xA3, b"mic") + b"\0")
+
+    assert opens(token) == (spnego.KRB5,)
+    assert opened(broken) == opened_by_reading(broken) != (spnego.KRB5,)
 
 
 @PROPERTY
