@@ -122,14 +122,17 @@ class Identity:
 
     @property
     def is_authenticated(self) -> bool:
+        """True, as Starlette's ``BaseUser`` has it."""
         return True
 
     @property
     def display_name(self) -> str:
+        """The name for people: ``username``."""
         return self.username
 
     @property
     def identity(self) -> str:
+        """What to authorise by: ``account_id``."""
         return self.account_id
 
     @property

@@ -197,6 +197,7 @@ class NegotiateMiddleware:
         self._domains: frozenset[str] | None = None
         self._rules: Rules | None = None
         self._retry_at = 0.0
+        self._has_withheld = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -334,8 +335,9 @@ class NegotiateMiddleware:
             if error.reason == "name-mismatch" or not self._policy.groups_optional:
                 return refusal_of(error)
             telemetry.without_groups(decision.identity, error.detail)
-            # an outer middleware's groups aren't ours
-            return decision if result else replace(decision, identity=replace(decision.identity, groups=frozenset()))
+            if result is not None:
+                return decision
+            found = frozenset()  # an outer middleware's aren't ours
         return replace(decision, identity=replace(decision.identity, groups=found))
 
     async def _welcome(
@@ -430,8 +432,16 @@ class NegotiateMiddleware:
         if isinstance(decision, Refuse) and (decision.status != 401 or self._negotiate_once or not decision.retry):
             return []
         offered = [b"Negotiate"] if self._may_challenge(scope) else []
-        if "ntlm" in self._acceptor.mechanisms and resolve(scope, receive, send) is not None:
-            offered.append(b"NTLM")
+        if "ntlm" in self._acceptor.mechanisms:
+            if resolve(scope, receive, send) is not None:
+                offered.append(b"NTLM")
+            elif scope["type"] == "http" and not self._has_withheld:
+                self._has_withheld = True
+                telemetry.warned(
+                    "ntlm-withheld",
+                    "a client wasn't offered NTLM, which has two legs, since the connection of its request can't be "
+                    "known (HTTP/2, HTTP/1.0, or a server that doesn't tell): serve HTTP/1.1 with uvicorn or hypercorn",
+                )
         if self._passwords is not None and self._is_private(scope, receive, send):
             offered.append(CHALLENGE)  # browsers take the first that they can: tickets before passwords
         return offered

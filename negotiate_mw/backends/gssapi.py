@@ -140,6 +140,7 @@ class GssapiBackend:
             None if constrained_delegation is None else ServiceAccount(self._keytab.path, constrained_delegation)
         )
         self._credential: Any = None
+        self._latest: Any = None  # while any context lives, the library needn't read krb5.conf again for the next
         self._realms_with_pac: set[str] = set()
         # gssproxy answers from another process
         self.may_block = os.environ.get("GSS_USE_PROXY", "").lower() in ("1", "yes", "true", "on")
@@ -206,6 +207,7 @@ class GssapiBackend:
         channel = None if bindings is None else raw.ChannelBindings(application_data=bindings)
         try:
             done = raw.accept_sec_context(token, self._credential, context.handle, channel)
+            self._latest = done.context
             if done.more_steps:
                 context.handle = done.context
                 return AcceptResult(status=SecStatus.CONTINUE_NEEDED, context=context, token=done.token)

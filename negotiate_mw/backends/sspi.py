@@ -12,8 +12,8 @@ from typing import Any
 
 try:
     from sspilib import raw
-except ImportError as error:
-    raise ImportError("SSPI needs Windows and sspilib: pip install sspilib") from error
+except ImportError as _error:
+    raise ImportError("SSPI needs Windows and sspilib: pip install sspilib") from _error
 
 from negotiate_mw.backends import Context
 from negotiate_mw.errors import AcceptError, ConfigurationError
@@ -27,7 +27,7 @@ _PACKAGE = "Negotiate"
 _REPLAY_DETECT, _SEQUENCE_DETECT, _CONFIDENTIALITY, _ALLOCATE_MEMORY, _INTEGRITY = 0x4, 0x8, 0x10, 0x100, 0x20000
 _REQUESTED = _REPLAY_DETECT | _SEQUENCE_DETECT | _CONFIDENTIALITY | _ALLOCATE_MEMORY | _INTEGRITY
 _ALLOW_MISSING_BINDINGS = 0x1000_0000
-_NULL_SESSION = 0x40000
+_NULL_SESSION = 0x10_0000
 _RETURNED = (
     ContextFlag.DELEGATE
     | ContextFlag.MUTUAL_AUTH
@@ -83,7 +83,7 @@ class SspiBackend:
     # the LSA is another process, and may ask a domain controller
     may_block = True
     # those that the machine's domain trusts: Windows' to know
-    realms = frozenset({"*"})
+    realms: frozenset[str] = frozenset({"*"})
 
     def __init__(self, *, mechanisms: Sequence[str]) -> None:
         self._mechanisms = frozenset(mechanisms)

@@ -61,4 +61,4 @@ def test_setup_takes_no_level_that_it_does_not_know(bare_machine: tuple[Path, di
 
     done = subprocess.run([setup, "everything"], env=env, capture_output=True, text=True)
 
-    assert (done.returncode, done.stderr) == (2, "usage: scripts/setup [demo|test]\n")
+    assert (done.returncode, done.stderr) == (2, "usage: scripts/setup [demo|docs|test]\n")

@@ -147,7 +147,7 @@ def test_guest_is_refused(install: Install, name: str) -> None:
 
 
 def test_null_session_is_refused(install: Install) -> None:
-    assert refused(install, Windows([Leg(attributes=0x40000)])).reason == "anonymous"
+    assert refused(install, Windows([Leg(attributes=0x100000)])).reason == "anonymous"
 
 
 @pytest.mark.parametrize(("package", "allowed"), [("NTLM", "kerberos"), ("Kerberos", "ntlm"), ("CloudAP", "kerberos")])

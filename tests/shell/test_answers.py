@@ -118,6 +118,22 @@ async def test_a_refused_ntlm_token_is_answered_without_a_challenge() -> None:
         assert (answer.status, answer.challenge) == (401, None)
 
 
+@on_a_loop
+async def test_an_ntlm_that_cannot_be_offered_is_said_to_the_operator_once(caplog: pytest.LogCaptureFixture) -> None:
+    acceptor = ScriptedAcceptor({})
+    acceptor.mechanisms = frozenset({"kerberos", "ntlm"})  # type: ignore[misc]
+    app = NegotiateMiddleware(Site(), acceptor=acceptor)
+
+    offered = await Client(app).get()
+    await Client(app).websocket()  # which is no connection for two legs anywhere
+    assert not caplog.records
+    withheld = [await Client(app, http_version="2").get() for _ in range(2)]
+
+    assert offered.all("www-authenticate") == ["Negotiate", "NTLM"]
+    assert [answer.all("www-authenticate") for answer in withheld] == [["Negotiate"]] * 2
+    assert [record.negotiate_event for record in caplog.records] == ["ntlm-withheld"]  # type: ignore[attr-defined]
+
+
 # the last token
 
 
