@@ -50,9 +50,8 @@ class Accepts(Protocol):
     mechanisms: frozenset[str]
     asks_host: bool
     presumed: Identity | None
+    acquired: bool
 
-    @property
-    def acquired(self) -> bool: ...
     @property
     def realms(self) -> frozenset[str] | None: ...
     @property
@@ -97,6 +96,13 @@ class Acceptor:
             several of the last took over 5 ms; ``"always"`` or ``"never"`` in the pool. A step on the event loop
             has no deadline.
         limits: bounds.
+
+    Attributes:
+        acquired: it is between ``acquire()`` and ``aclose()``.
+        mechanisms: what clients may use.
+        limits: bounds.
+        asks_host: ``"{host}"`` is among the host names, so each step has to be told the request's host.
+        presumed: who a client without a token is taken for: nobody, ever.
 
     Raises:
         ConfigurationError: an option is wrong.
@@ -156,10 +162,10 @@ class Acceptor:
                 raise ConfigurationError(f"Acceptor({option}={value!r}): give True or False")
             if value and ("kerberos" not in mechanisms or sys.platform == "win32"):
                 raise ConfigurationError(f"Acceptor({option}=True): that takes Kerberos, and isn't there on Windows")
-        self.limits = limits or Limits()
+        self.limits: Limits = limits or Limits()
         self._delegation = self._cache_files() if delegation else None
         self._constrained = self._cache_files() if constrained_delegation else None
-        self.asks_host = HOST_OF_REQUEST in names
+        self.asks_host: bool = HOST_OF_REQUEST in names
         self._options: dict[str, object] = {
             "service": service,
             "hosts": hosts,
@@ -171,9 +177,10 @@ class Acceptor:
         }
         self._offload = offload
         self._recent_slow = 0  # the last eight steps, one bit each: was it slow?
-        self.mechanisms = frozenset(mechanisms)
+        self.mechanisms: frozenset[str] = frozenset(mechanisms)
         self._ntlm_users = ntlm_users
         self._replay = replay
+        self.acquired: bool = False
         self._kerberos: Backend | None = None
         self._ntlm: Backend | None = None
         # one for each, so that a domain controller that hangs holds up nobody's Kerberos
@@ -208,6 +215,7 @@ class Acceptor:
                 if files is not None:
                     files.open()
             self._kerberos, self._ntlm = kerberos, ntlm
+            self.acquired = True
 
     def _check_replay(self) -> None:
         if self._options["rcache"] is None and getattr(self._replay, "relies_on_nodes", False):
@@ -220,6 +228,7 @@ class Acceptor:
 
     async def aclose(self) -> None:
         """Give the credential back (``FreeCredentialsHandle``); steps under way end in their threads. Idempotent."""
+        self.acquired = False
         self._kerberos = self._ntlm = None
         self._pool.close()
         self._ntlm_pool.close()
@@ -233,11 +242,6 @@ class Acceptor:
         """True if a log-in could succeed now: acquired; keytab, replay cache and user file usable. For probes."""
         backends = [backend for backend in (self._kerberos, self._ntlm) if backend is not None]
         return bool(backends) and all(backend.problem() is None for backend in backends)
-
-    @property
-    def acquired(self) -> bool:
-        """True between ``acquire()`` and ``aclose()``."""
-        return self._kerberos is not None or self._ntlm is not None
 
     @property
     def realms(self) -> frozenset[str] | None:
@@ -497,8 +501,7 @@ def _ours(context: object) -> Context:
 def _end(context: Context) -> None:
     """Delete a context whose lock we hold. Only ever on the event loop, or after it ended: no two at once."""
     context.open = False
-    if context.handle is not None:
-        context.backend.delete(context)
+    context.handle = None
     context.lock.release()
 
 

@@ -440,6 +440,50 @@ _ALL = (
         "LmCompatibilityLevel 3 or more",
         told=True,
     ),
+    Cause(
+        slug="ntlm-domain-refused",
+        symptom="401 and a password box for an NTLM user of the domain",
+        sentence="the domain controller turned the user's NTLM log-in down, for what the line has in brackets",
+        cure="a right password may be refused as well: `wbinfo -a 'CORP\\alice'` asks the same; look for an account "
+        'that is locked or in Protected Users, and at the domain\'s policy "Restrict NTLM"',
+    ),
+    Cause(
+        slug="winbind",
+        symptom="503 for those who log in by NTLM",
+        sentence="winbind, which asks the domain controller whether an NTLM log-in is good, can't be asked",
+        cure="`systemctl status winbind`; `wbinfo -t` and `net ads testjoin` say whether the machine is still joined; "
+        "nothing has to be restarted here",
+    ),
+    # Passwords
+    Cause(
+        slug="password-without-tls",
+        symptom="403 for those who log in by password",
+        sentence="a password came over plain http, where anybody on the way can read it",
+        cure="serve TLS (uvicorn --ssl-certfile … --ssl-keyfile …), or, where a proxy ends it and is the only way in, "
+        "Policy(tls_terminated_by_proxy=True); whoever typed that password should change it",
+    ),
+    Cause(
+        slug="password-refused",
+        symptom="401 for one user who logs in by password",
+        sentence="the KDC turned the user down, for what the line has in brackets: mostly a wrong password, or a name "
+        "that it doesn't know",
+        cure="`kinit` as that user says the same anywhere; an account may also be locked or disabled, its password may "
+        "have expired, or it needs a second factor, which a password alone can't give",
+    ),
+    Cause(
+        slug="too-many-tries",
+        symptom="401 for a user or an office, the right password too, and minutes later all is well",
+        sentence="too many wrong passwords came for one account, or from one address, so the KDC isn't asked for now",
+        cure="wait, for as long as the line says; find the client that keeps sending an old password; a proxy in front "
+        "has to hand on who its clients are (uvicorn --forwarded-allow-ips), or all are of one address",
+    ),
+    Cause(
+        slug="password-kdc",
+        symptom="503 for those who log in by password, while tickets log in",
+        sentence="the KDC, which passwords are asked of, doesn't answer or gives no ticket for this service",
+        cure="what the line has in brackets; `KRB5_TRACE=/dev/stderr kinit USER` on this machine shows which KDC is "
+        "asked, and krb5.conf or DNS say which ones there are",
+    ),
     # Ours
     Cause(
         slug="keytab",
@@ -502,8 +546,8 @@ _ALL = (
         slug="package-missing",
         symptom="the server doesn't start, or every answer is 503",
         sentence="{package} isn't installed in this environment",
-        cure="`pip install 'negotiate-mw[{extra}]'`; on Linux it is compiled, which takes gcc, python3-dev and "
-        "libkrb5-dev",
+        cure="`apt-get install gcc python3-dev libkrb5-dev` (dnf: gcc python3-devel krb5-devel; brew: krb5), for it is "
+        "compiled on Linux; then `pip install 'negotiate-mw[{extra}]'`",
         logged=False,
     ),
     Cause(
@@ -603,6 +647,14 @@ _ALL = (
         logged=False,
     ),
     Cause(
+        slug="pac-optional",
+        symptom="none, until somebody asks for a ticket that doesn't say whose account it is",
+        sentence="tickets of {realm} say whose account they are, but this policy also takes tickets that don't, at "
+        "least until one that does was seen",
+        cure='Policy(pac="required"), in every Active Directory',
+        logged=False,
+    ),
+    Cause(
         slug="no-ticket",
         symptom=_PASSWORD_BOX,
         sentence="the KDC gave no ticket for {spn}: {said}",
@@ -680,6 +732,14 @@ _ALL = (
         "refuse the others' sessions",
         cure='make one for all: `python -c "import secrets; print(secrets.token_urlsafe(32))"`, and give it as '
         "keys=[…]",
+        logged=False,
+    ),
+    Cause(
+        slug="directory-refused",
+        symptom="the server doesn't start",
+        sentence="the directory of {realm} can't be used as LdapDirectory(…) says: {said}",
+        cure="the account has to be able to log in, `kinit -k -t KEYTAB PRINCIPAL`, and to find the bases, "
+        "`ldapsearch -H SERVER -b BASE -s base`; a server by its name, and certificates by ca_file=",
         logged=False,
     ),
     Cause(

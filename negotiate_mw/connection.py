@@ -37,8 +37,8 @@ class Connection:
     __slots__ = ("__weakref__", "_on_close", "closed", "native")
 
     def __init__(self, *, native: bool) -> None:
-        self.native = native
-        self.closed = False
+        self.native: bool = native
+        self.closed: bool = False
         self._on_close: list[Callable[[Connection], None]] = []
 
     def call_on_close(self, callback: "Callable[[Connection], None]") -> None:

@@ -102,7 +102,7 @@ class Delegated:
     __slots__ = ("__weakref__", "_files", "credentials")
 
     def __init__(self, credentials: "gssapi.Credentials", files: CacheFiles) -> None:
-        self.credentials = credentials
+        self.credentials: gssapi.Credentials = credentials
         self._files = files
 
     def ccache(self) -> AbstractAsyncContextManager[str]:

@@ -128,6 +128,7 @@ class PacGroups:
         """Nothing to give back."""
 
     async def of(self, identity: Identity, result: AcceptResult | None) -> frozenset[str]:
+        """Those of the ticket, by name where one was given, else by SID; see ``Groups``."""
         if result is None or result.group_sids is None:
             raise AcceptError(SecStatus.LOGON_DENIED, "groups-missing", detail=_why_none(identity, result))
         sids = set(result.group_sids(self._realms.get(identity.realm)))

@@ -20,6 +20,7 @@ from negotiate_mw import telemetry
 from negotiate_mw.directory.names import AUTHORITIES, qualified
 from negotiate_mw.directory.process import LookUps, Trouble
 from negotiate_mw.errors import AcceptError, ConfigurationError
+from negotiate_mw.extras import to_install
 from negotiate_mw.identity import AcceptResult, Identity, parse_principal
 from negotiate_mw.status import SecStatus
 
@@ -181,7 +182,7 @@ class LdapGroups:
         needed = ["bonsai"] + ["gssapi"] * any(directory.principal for directory, _ in self._by_realm.values())
         missing = [library for library in needed if find_spec(library) is None]
         if missing or sys.platform == "win32":
-            why = f"{', '.join(missing)} is missing: pip install 'negotiate-mw[ldap]'" if missing else "not on Windows"
+            why = f"{', '.join(missing)} is missing: {to_install('ldap')}" if missing else "not on Windows"
             raise ConfigurationError(f"LdapGroups: {why}")
         for directory, asks in self._by_realm.values():
             for path in (directory.keytab, directory.password_file, directory.ca_file):

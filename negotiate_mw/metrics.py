@@ -10,8 +10,8 @@ from typing import Protocol
 
 try:
     from opentelemetry.metrics import CallbackOptions, Observation, get_meter_provider
-except ImportError as error:
-    raise ImportError("metrics need OpenTelemetry: pip install 'negotiate-mw[otel]'") from error
+except ImportError as _error:
+    raise ImportError("metrics need OpenTelemetry: pip install 'negotiate-mw[otel]'") from _error
 
 from negotiate_mw.wire import http, ntlm, spnego
 from negotiate_mw.wire.errors import WireError

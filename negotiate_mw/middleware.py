@@ -220,7 +220,8 @@ class NegotiateMiddleware:
             decision = await self._authenticate(scope, receive, send, session)
         if not isinstance(decision, Pass):
             return await self._refuse(scope, receive, send, decision, session)
-        self._take_password_out(scope)
+        if self._passwords is not None:
+            scope["headers"] = http.without_login(scope["headers"])  # an app has no use for it, and may log headers
         identity = decision.identity
         scope[_DECIDED] = _Outer(identity)
         if identity is not None:
@@ -228,7 +229,8 @@ class NegotiateMiddleware:
         if identity is None or outer is not None:
             return await self.app(scope, receive, with_cookie(send, session))
         proof = carrying(decision.scheme, decision.token) if decision.token else None
-        send = with_identity_headers(send, proof, self._persistence(scope), session)
+        persistent = None if self._bound is None else self._persistence(self._bound, scope)
+        send = with_identity_headers(send, proof, persistent, session)
         if scope["type"] == "websocket":
             ended = None if session is None else session.ended
             return await run_websocket(self.app, scope, receive, send, until=identity.expires_at, ended=ended)
@@ -270,7 +272,10 @@ class NegotiateMiddleware:
             return Refuse(status=403, reason="password-without-tls", detail=detail)
         try:
             rules = self._rules_in_force() if self._acceptor.acquired else await self._acquire_late()
-            bindings = None if credentials is None else self._bindings(scope, receive, send)
+            bindings = None
+            if credentials is not None:
+                is_https = scope.get("scheme") in ("https", "wss")
+                bindings = self._end_point.of(tls_context(receive, send), is_https=is_https)
         except ConfigurationError as error:
             self._discard(pending)
             return Refuse(status=503, reason="not-acquired", detail=str(error))
@@ -301,8 +306,7 @@ class NegotiateMiddleware:
         connection = None
         if isinstance(outcome, AcceptResult) and outcome.identity is None:  # the next leg has to find this one
             connection = resolve(scope, receive, send)
-        can_continue = connection is not None and not connection.closed
-        decision = conclude(step, outcome, rules, can_continue=can_continue, now=now)
+        decision = conclude(step, outcome, rules, can_continue=connection is not None, now=now)
         if isinstance(decision, Challenge) and decision.handshake is not None and connection is not None:
             self._store.put(connection, decision.handshake, now)
             self._sweep()
@@ -354,22 +358,18 @@ class NegotiateMiddleware:
         if not isinstance(welcome, Pass) or welcome.identity is None:
             return welcome
         telemetry.logged_in(scope, welcome.identity)
-        telemetry.accepted(welcome.identity)
         if welcome is decision and self._groups is not None:
             if session is not None:
                 await session.leave()  # nor may the next request be served as whoever was here before
             return welcome  # without the groups, which can't be had now: the next request asks for them again
+        if self._bound is None and session is None:
+            return welcome
         lasting = welcome.identity.without_tickets()
         if self._bound is not None and tls_context(receive, send) is not None and not is_forwarded(scope):
             self._bound.bind(native(scope), lasting)
         if session is not None:
             await session.begin(lasting)
         return welcome
-
-    def _bindings(self, scope: Scope, receive: Receive, send: Send) -> bytes | None:
-        """The channel bindings that this request's client has to match."""
-        is_https = scope.get("scheme") in ("https", "wss")
-        return self._end_point.of(tls_context(receive, send), is_https=is_https)
 
     def _bound_to(self, scope: Scope) -> Identity | None:
         """Whose connection this is; nobody's from the next ``Authorization`` header on, whatever that says."""
@@ -379,11 +379,9 @@ class NegotiateMiddleware:
             self._bound.forget(connection)
         return self._bound.of(connection, datetime.now(UTC))
 
-    def _persistence(self, scope: Scope) -> bytes | None:
+    def _persistence(self, bound: BoundIdentities, scope: Scope) -> bytes:
         """``Persistent-Auth``: will the next request on this connection need no token?"""
-        if self._bound is None:
-            return None
-        return b"true" if self._bound.of(native(scope), datetime.now(UTC)) is not None else b"false"
+        return b"true" if bound.of(native(scope), datetime.now(UTC)) is not None else b"false"
 
     async def _remembered(
         self,
@@ -422,7 +420,8 @@ class NegotiateMiddleware:
         if scope["type"] == "websocket":
             return await refuse_websocket(scope, receive, send, refusal, challenges)
         scope["user"], scope["auth"] = _ANONYMOUS, _NO_CREDENTIALS
-        self._take_password_out(scope)
+        if self._passwords is not None:
+            scope["headers"] = http.without_login(scope["headers"])
         await refuse_http(scope, receive, send, refusal, challenges, self._on_refused)
 
     def _challenges(self, scope: Scope, receive: Receive, send: Send, decision: Challenge | Refuse) -> list[bytes]:
@@ -450,11 +449,6 @@ class NegotiateMiddleware:
         """True if nobody on the way could read a password."""
         is_https = self._policy.tls_terminated_by_proxy or is_tls(scope, receive, send)
         return is_https or is_loopback(scope, receive, send)
-
-    def _take_password_out(self, scope: Scope) -> None:
-        """An app has no use for it, and may write headers down."""
-        if self._passwords is not None:
-            scope["headers"] = http.without_login(scope["headers"])
 
     def _may_challenge(self, scope: Scope) -> bool:
         if self._challenge is None:

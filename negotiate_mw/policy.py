@@ -4,6 +4,7 @@ Law: everything here is frozen and checked when it is made; a wrong value says w
 what to type. Nothing here reads a clock, a file or a request.
 """
 
+import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -177,8 +178,13 @@ class Policy:
             user_domains: the NTLM domains of its users; None where it accepts no NTLM.
 
         Raises:
-            ConfigurationError: ``realms`` is None and the keytab's realms are unknown.
+            ConfigurationError: ``realms`` is None and the keytab's realms are unknown; or a PAC is required on Windows.
         """
+        if self.pac == "required" and keytab_realms is not None and sys.platform == "win32":
+            raise ConfigurationError(
+                'Policy(pac="required") can\'t be honoured on Windows, since SSPI shows no PAC: nobody could log in; '
+                "leave the option out there"
+            )
         realms = _allowed(self.realms, keytab_realms)
         domains = _allowed(self.ntlm_domains, user_domains)
         if domains is not None:

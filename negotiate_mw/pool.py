@@ -75,7 +75,7 @@ class StepPool:
         self._lock = threading.Lock()
         self._jobs: SimpleQueue[_Job[object] | None] = SimpleQueue()
         self._started = 0
-        self.load = 0  # jobs queued or running
+        self.load: int = 0  # jobs queued or running
 
     async def run(self, call: Callable[[], T], *, seconds: float, abandoned: Callable[[], None]) -> T:
         """Run ``call`` in a thread and return what it returns.

@@ -20,8 +20,8 @@ try:
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
     from redis.exceptions import TimeoutError as RedisTimeoutError
-except ImportError as error:
-    raise ImportError("Redis needs redis-py: pip install 'negotiate-mw[redis]'") from error
+except ImportError as _error:
+    raise ImportError("Redis needs redis-py: pip install 'negotiate-mw[redis]'") from _error
 
 T = TypeVar("T")
 Source = str | Callable[[], Any]

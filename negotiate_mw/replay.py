@@ -54,6 +54,9 @@ class RedisReplayCache:
         clockskew: seconds, krb5.conf's ``clockskew`` of the nodes; a log-in is remembered for twice as long, since
             that is how long a token may be good for (RFC 4120 3.2.3).
 
+    Attributes:
+        relies_on_nodes: a log-in may count by what this node alone knows, so that its own replay file has to be there.
+
     Raises:
         ConfigurationError: an option is wrong or missing.
     """
@@ -79,7 +82,7 @@ class RedisReplayCache:
                 f"{_MAX_CLOCKSKEW}; 300 is the library's own"
             )
         self._store = RedisStore(url, option="RedisReplayCache")
-        self.relies_on_nodes = when_down == "local"
+        self.relies_on_nodes: bool = when_down == "local"
         self._seconds = 2 * clockskew + _SLACK
 
     async def spend(self, authenticator: bytes) -> None:

@@ -6,7 +6,7 @@ is never left for a shared cache to give to another.
 
 import asyncio
 import re
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 
@@ -43,7 +43,7 @@ _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.
 
 def carrying(scheme: str, token: bytes) -> bytes:
     """A ``WWW-Authenticate`` value that carries a token (RFC 4559 4.2)."""
-    return (b"NTLM " if scheme == "ntlm" else b"Negotiate ") + b64encode(token)
+    return (b"NTLM " if scheme == "ntlm" else b"Negotiate ") + b2a_base64(token, newline=False)
 
 
 def with_identity_headers(

@@ -53,7 +53,9 @@ def plain(text: object, limit: int = _MAX_CHARACTERS) -> str:
 
 
 def logged_in(scope: Scope, identity: Identity) -> None:
-    """Somebody proved who they are and may in."""
+    """A handshake ended: somebody proved who they are, and may in."""
+    if metrics := _metrics if _metrics is not None else _look():
+        metrics.accepted(identity.mechanism)
     if _LOG.isEnabledFor(logging.INFO):
         fields = {"event": "logged-in", "principal": plain(identity.principal), **_request(scope)}
         _LOG.info("logged in %s by %s%s", fields["principal"], identity.mechanism, _tail(fields), extra=_extra(fields))
@@ -135,12 +137,6 @@ def out_of_order(sentence: str) -> None:
     """The acceptor can't be acquired; every log-in is answered 503 until it can."""
     line = plain(sentence, 4 * _MAX_CHARACTERS)
     _LOG.error("can't accept log-ins: %s", line, extra=_extra({"event": "out-of-order"}))
-
-
-def accepted(identity: Identity) -> None:
-    """A handshake ended, and somebody may in. Only counted; the line is ``logged_in``'s."""
-    if metrics := _metrics if _metrics is not None else _look():
-        metrics.accepted(identity.mechanism)
 
 
 def turned_away(scope: Scope, refusal: Refusal, reason: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "negotiate_mw"
 ORDER = [
+    "extras",
     "status", "errors", "wire", "ntlm_users", "pool", "private_files", "delegation", "identity", "local_names",
     "refusal", "causes", "metrics", "telemetry", "policy", "handshake", "backends", "redis_store", "replay", "accept",
     "basic", "connection", "contexts", "bound", "bindings", "client", "origin", "exempt", "groups", "directory",
@@ -27,7 +28,7 @@ LIBRARIES = {
     "testing/plugin.py": {"pytest"}, "testing/tickets.py": {"gssapi"}, "testing/realm.py": {"gssapi"},
 }  # fmt: skip
 IMPURE = {"asyncio", "logging", "os", "random", "secrets", "socket", "threading", "time"}
-PURE = ["causes.py", "diagnosis.py", "handshake.py", "identity.py", "ntlm_users.py", "policy.py", "contexts.py", "bound.py", "origin.py", "sessions/record.py", "directory/names.py", *(f"wire/{n}.py" for n in ("ccache", "delegation_info", "http", "spnego", "kerberos", "keytab", "logon_info", "ntlm", "pac"))]  # fmt: skip # noqa: E501
+PURE = ["causes.py", "diagnosis.py", "handshake.py", "identity.py", "ntlm_users.py", "policy.py", "contexts.py", "bound.py", "origin.py", "sessions/record.py", "directory/names.py", *(f"wire/{n}.py" for n in ("ccache", "claims", "claims_compression", "delegation_info", "http", "spnego", "kerberos", "keytab", "logon_info", "ntlm", "pac"))]  # fmt: skip # noqa: E501
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -36,7 +36,7 @@ class Context:
 
     Attributes:
         backend: who steps it.
-        handle: the library's own context; None before the first step and after deletion.
+        handle: the library's own context, freed with its last reference; None before the first step and after deletion.
         lock: held while a step runs, until it has really ended.
         open: a further leg may come.
         host: the host that the leg under way asks for, where the acceptor's name depends on it.
@@ -46,12 +46,12 @@ class Context:
     __slots__ = ("__weakref__", "backend", "handle", "host", "lock", "open", "spent")
 
     def __init__(self, backend: "Backend") -> None:
-        self.backend = backend
+        self.backend: Backend = backend
         self.handle: Any = None
-        self.lock = Lock()
-        self.open = True
+        self.lock: Lock = Lock()
+        self.open: bool = True
         self.host: str | None = None
-        self.spent = False
+        self.spent: bool = False
 
     def __repr__(self) -> str:
         return f"<Context {'open' if self.open else 'ended'} at {id(self):#x}>"
@@ -79,6 +79,3 @@ class Backend(Protocol):
 
     def step(self, context: Context, token: bytes, bindings: bytes | None) -> AcceptResult:
         """Take one leg, or raise AcceptError (``AcceptSecurityContext``)."""
-
-    def delete(self, context: Context) -> None:
-        """Free what the library holds for this context (``DeleteSecurityContext``)."""

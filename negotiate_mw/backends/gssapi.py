@@ -19,11 +19,11 @@ from typing import Any, TypeVar
 try:
     from gssapi import Credentials, raw
     from gssapi.raw.misc import GSSError
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         "Kerberos needs python-gssapi: apt-get install gcc python3-dev libkrb5-dev "
         "(dnf install gcc python3-devel krb5-devel; brew install krb5), then pip install 'negotiate-mw[kerberos]'"
-    ) from error
+    ) from _error
 
 from negotiate_mw import telemetry
 from negotiate_mw.backends import Context, Holdings
@@ -32,10 +32,12 @@ from negotiate_mw.backends.replay_file import ReplayFile
 from negotiate_mw.delegation import CacheFiles, Delegated, ServiceAccount, ServiceTickets
 from negotiate_mw.errors import AcceptError, ConfigurationError, DelegationError
 from negotiate_mw.identity import (
+    CLAIMS,
     TRANSITED,
     AcceptResult,
     Account,
     Identity,
+    NamedAttributes,
     account_of,
     parse_principal,
     vouched_groups,
@@ -43,6 +45,7 @@ from negotiate_mw.identity import (
 from negotiate_mw.status import ContextFlag, SecStatus
 from negotiate_mw.wire import der, spnego
 from negotiate_mw.wire.ccache import Principal
+from negotiate_mw.wire.claims import read_claims
 from negotiate_mw.wire.delegation_info import read_delegation_info
 from negotiate_mw.wire.errors import WireError
 from negotiate_mw.wire.kerberos import krb_error_code, read_ap_req, read_ticket
@@ -57,6 +60,7 @@ _SPNEGO = raw.OID(elements=der.encode_oid(SPNEGO))
 _GSSPROXY = Path("/etc/gss/mech.d/proxymech.conf")  # without it, GSS_USE_PROXY asks nobody
 _UPN_DNS_INFO = b"urn:mspac:upn-dns-info"
 _LOGON_INFO = b"urn:mspac:logon-info"
+_CLAIMS = b"urn:mspac:13"  # PAC_CLIENT_CLAIMS_INFO, for which krb5 has no name
 _INDICATORS = b"auth-indicators"
 _TRANSITED = TRANSITED.encode()
 _OK = SecStatus.OK  # Python 3.11 takes 0.2 µs to look a member up
@@ -143,7 +147,7 @@ class GssapiBackend:
         self._latest: Any = None  # while any context lives, the library needn't read krb5.conf again for the next
         self._realms_with_pac: set[str] = set()
         # gssproxy answers from another process
-        self.may_block = os.environ.get("GSS_USE_PROXY", "").lower() in ("1", "yes", "true", "on")
+        self.may_block: bool = os.environ.get("GSS_USE_PROXY", "").lower() in ("1", "yes", "true", "on")
 
     @property
     def realms(self) -> frozenset[str]:
@@ -218,9 +222,6 @@ class GssapiBackend:
         except Exception as error:
             raise self._translate(error) from error
 
-    def delete(self, context: Context) -> None:
-        context.handle = None  # the last reference frees the C context
-
     async def impersonate(self, principal: str) -> ServiceTickets:
         """See ``Acceptor.impersonate``."""
         assert self._account is not None
@@ -247,6 +248,9 @@ class GssapiBackend:
         ends = None if done.lifetime is None else int(time()) + done.lifetime
         named = _named_attributes(initiator, listed)
         identity = _identity(account, flags, ends, named, at_home=at_home, is_alone=at_home and len(realms) == 1)
+        # another realm's KDC could claim anything; and without a UPN_DNS_INFO it isn't said whose claims they are
+        if at_home and info is not None and _CLAIMS in listed:
+            identity = replace(identity, claims=_Claims(initiator, account.principal))
         if self._delegation is not None or self._account is not None:
             identity = replace(
                 identity,
@@ -370,15 +374,39 @@ class _GroupSids:
 
     def __call__(self, domain_sid: str | None = None) -> frozenset[str]:
         try:
-            found = raw.get_name_attribute(self._name, _LOGON_INFO)
-            if not found.authenticated:
+            buffer = _vouched(self._name, _LOGON_INFO)
+            if buffer is None:
                 raise _no_groups("the ticket's PAC isn't verified")
-            info = read_logon_info(found.values[0])
+            info = read_logon_info(buffer)
         except GSSError as error:
             raise AcceptError(SecStatus.INTERNAL_ERROR, "groups-failed", detail=f"the library says {error}") from error
         except WireError as error:
             raise _no_groups(f"the ticket's PAC can't be read: KERB_VALIDATION_INFO, {error}") from error
         return vouched_groups(self._account, info, at_home=self._at_home, domain_sid=domain_sid)
+
+
+class _Claims:
+    """Reads the claims out of a ticket's PAC when first called: ``Identity.claims``."""
+
+    __slots__ = ("_name", "_owner", "_read")
+
+    def __init__(self, name: Any, owner: str) -> None:
+        self._name = name
+        self._owner = owner
+        self._read: NamedAttributes | None = None
+
+    def __call__(self) -> NamedAttributes:
+        if self._read is None:
+            self._read = ()
+            try:
+                buffer = _vouched(self._name, _CLAIMS)
+                if buffer is not None:
+                    self._read = tuple([(CLAIMS + name, values) for name, values in read_claims(buffer)])
+            except (GSSError, WireError) as error:
+                telemetry.warned(
+                    "claims-unreadable", f"the claims in the ticket of {self._owner!r} don't count: {error}"
+                )
+        return self._read
 
 
 def _no_groups(detail: str) -> AcceptError:
@@ -399,11 +427,21 @@ def _named_attributes(name: Any, listed: Sequence[bytes]) -> tuple[tuple[str, tu
 
 def _verified(name: Any, attribute: bytes) -> bytes:
     """A buffer of the ticket's PAC, if the KDC's signature on it was verified."""
-    found = raw.get_name_attribute(name, attribute)
-    if not found.authenticated:
+    buffer = _vouched(name, attribute)
+    if buffer is None:
         raise AcceptError(SecStatus.LOGON_DENIED, "name-mismatch", detail="the ticket's PAC isn't verified")
-    buffer: bytes = found.values[0]
     return buffer
+
+
+def _vouched(name: Any, attribute: bytes) -> bytes | None:
+    """A buffer of the ticket's PAC; None if its signature wasn't verified."""
+    try:
+        found = raw.get_name_attribute(name, attribute)
+    except GSSError as error:
+        if error.min_code != errno.ENOENT:  # MIT krb5 hides the buffers of a PAC that doesn't verify
+            raise
+        return None
+    return found.values[0] if found.authenticated else None
 
 
 def _read(buffer: bytes, attribute: bytes, reader: Callable[[bytes], T]) -> T:

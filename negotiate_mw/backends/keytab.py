@@ -25,7 +25,7 @@ class Keytab:
 
     def __init__(self, path: str | os.PathLike[str] | None, service: str) -> None:
         name = os.fspath(path) if path is not None else os.environ.get("KRB5_KTNAME", "/etc/krb5.keytab")
-        self.path = Path(name.removeprefix("FILE:").removeprefix("WRFILE:"))
+        self.path: Path = Path(name.removeprefix("FILE:").removeprefix("WRFILE:"))
         self._service = service
         self._looked = -_LOOK_SECONDS
         self._seen: tuple[int, ...] = ()

@@ -28,7 +28,7 @@ class NtlmUserFile:
     """
 
     def __init__(self, path: str | os.PathLike[str], nt_hash: Callable[[str], bytes]) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._nt_hash = nt_hash
         self._looked = -_LOOK_SECONDS
         self._seen: tuple[int, ...] = ()

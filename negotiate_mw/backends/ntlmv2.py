@@ -19,10 +19,10 @@ try:
     from spnego._ntlm_raw.messages import AvId, Challenge, FileTime, TargetInfo, Version
     from spnego._ntlm_raw.security import sign
     from spnego.channel_bindings import GssChannelBindings
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
-        f"NTLM needs pyspnego, in a version that this one knows ({error}): pip install 'pyspnego>=0.11'"
-    ) from error
+        f"NTLM needs pyspnego, in a version that this one knows ({_error}): pip install 'pyspnego>=0.11'"
+    ) from _error
 
 from negotiate_mw.errors import AcceptError, ConfigurationError
 from negotiate_mw.ntlm_users import NtlmUser, NtlmUsers

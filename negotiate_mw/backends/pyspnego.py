@@ -92,9 +92,6 @@ class PyspnegoBackend:
             refusal.mechanism = "ntlm"
             raise refusal from error
 
-    def delete(self, context: Context) -> None:
-        context.handle = None
-
     def _begin(self, context: Context, token: bytes) -> AcceptResult:
         first = spnego.read(token)
         if isinstance(first, spnego.Continuation):

@@ -20,6 +20,7 @@ class ReplayFile:
     """
 
     def __init__(self, rcache: str | os.PathLike[str] | None) -> None:
+        self.store_value: str
         self.store_value, self._file = _resolve(rcache)
 
     @property

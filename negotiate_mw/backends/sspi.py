@@ -117,9 +117,6 @@ class SspiBackend:
             refusal.mechanism = _mechanism(token)
             raise refusal from error
 
-    def delete(self, context: Context) -> None:
-        context.handle = None  # the last reference deletes the security context
-
     def _step(self, context: Context, token: bytes, bindings: bytes | None) -> AcceptResult:
         requested = _REQUESTED
         buffers = [raw.SecBuffer(bytearray(token), _TOKEN)]

@@ -9,11 +9,13 @@ import errno
 import os
 from typing import Any
 
+from negotiate_mw.extras import to_install
+
 try:
     from gssapi import raw
     from gssapi.raw.misc import GSSError
-except ImportError as error:
-    raise ImportError("NTLM by winbind needs python-gssapi: pip install 'negotiate-mw[kerberos]'") from error
+except ImportError as _error:
+    raise ImportError(f"NTLM by winbind needs python-gssapi: {to_install('kerberos')}") from _error
 
 from negotiate_mw.backends import Context
 from negotiate_mw.backends.wbclient import Winbind, WinbindError
@@ -21,7 +23,7 @@ from negotiate_mw.errors import AcceptError, ConfigurationError
 from negotiate_mw.identity import AcceptResult, Identity
 from negotiate_mw.status import ContextFlag, SecStatus
 from negotiate_mw.wire import der, ntlm, spnego
-from negotiate_mw.wire.errors import WireError
+from negotiate_mw.wire.errors import Incomplete, WireError
 from negotiate_mw.wire.spnego import NTLM, SPNEGO
 
 _NTLM = raw.OID(elements=der.encode_oid(NTLM))
@@ -94,9 +96,6 @@ class WinbindBackend:
         self._problem = None
         return result
 
-    def delete(self, context: Context) -> None:
-        context.handle = None  # the last reference frees the C context
-
     def _step(self, context: Context, token: bytes, bindings: bytes | None) -> AcceptResult:
         channel = None if bindings is None else raw.ChannelBindings(application_data=bindings)
         done = raw.accept_sec_context(token, self._credential, context.handle, channel)
@@ -147,6 +146,8 @@ class WinbindBackend:
     def _translate(self, error: Exception) -> AcceptError:
         if isinstance(error, MemoryError):
             return AcceptError(SecStatus.INSUFFICIENT_MEMORY, "memory", detail="out of memory")
+        if isinstance(error, Incomplete):
+            return AcceptError(SecStatus.INCOMPLETE_MESSAGE, "incomplete", detail=str(error))
         if isinstance(error, WireError):
             return AcceptError(SecStatus.INVALID_TOKEN, "malformed", detail=str(error))
         if isinstance(error, WinbindError):

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, get_args
 from negotiate_mw.client.errors import CredentialError
 from negotiate_mw.client.flow import Binding, Initiator, Mutual
 from negotiate_mw.errors import ConfigurationError
+from negotiate_mw.extras import to_install
 
 Mechanism = Literal["kerberos", "ntlm"]
 
@@ -135,7 +136,7 @@ class Options:
         try:
             from negotiate_mw.client.kerberos import Kerberos
         except ModuleNotFoundError as error:
-            raise ConfigurationError("Kerberos needs python-gssapi: pip install 'negotiate-mw[kerberos]'") from error
+            raise ConfigurationError(f"Kerberos needs python-gssapi: {to_install('kerberos')}") from error
 
         return Kerberos(
             username=self.username,

@@ -92,6 +92,7 @@ class PinnedTransport(_Lanes[httpx.BaseTransport], httpx.BaseTransport):
         super().__init__(make)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; each leg of a log-in goes over the same connection."""
         lane = request.extensions.get(EXTENSION)
         if lane is None:
             return self._shared.handle_request(request)
@@ -109,6 +110,7 @@ class PinnedTransport(_Lanes[httpx.BaseTransport], httpx.BaseTransport):
         return response
 
     def close(self) -> None:
+        """Close every connection; ``httpx.Client`` does it at its own end."""
         for transport in self._all:
             transport.close()
 
@@ -128,6 +130,7 @@ class AsyncPinnedTransport(_Lanes[httpx.AsyncBaseTransport], httpx.AsyncBaseTran
         super().__init__(make)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; each leg of a log-in goes over the same connection."""
         lane = request.extensions.get(EXTENSION)
         if lane is None:
             return await self._shared.handle_async_request(request)
@@ -147,6 +150,7 @@ class AsyncPinnedTransport(_Lanes[httpx.AsyncBaseTransport], httpx.AsyncBaseTran
         return response
 
     async def aclose(self) -> None:
+        """Close every connection; ``httpx.AsyncClient`` does it at its own end."""
         for transport in self._all:
             await transport.aclose()
 

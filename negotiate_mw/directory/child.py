@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from negotiate_mw.extras import to_install
 from negotiate_mw.wire.pac import read_sid
 
 SIDS_PER_QUERY = 200  # of 46 octets each
@@ -234,7 +235,7 @@ def main() -> None:
                 connection = connection or Connection(options)
                 reply = _reply(connection, question)
             except ImportError as error:
-                reply = {"failed": "refused", "detail": f"{error}: pip install 'negotiate-mw[ldap]'"}
+                reply = {"failed": "refused", "detail": f"{error}: {to_install('ldap')}"}
             signal.alarm(0)
             lines.write(json.dumps(reply) + "\n")
             lines.flush()

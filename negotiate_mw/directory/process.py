@@ -58,7 +58,7 @@ class LookUps:
         self._closed = False
         self._failed_at = -RETRY_SECONDS
         self._failure = ""
-        self.asked = 0  # questions that went to a directory
+        self.asked: int = 0  # questions that went to a directory
 
     async def ask(self, question: Mapping[str, object]) -> list[tuple[str, str | None]]:
         """The names and SIDs of groups.

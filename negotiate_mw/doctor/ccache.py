@@ -31,8 +31,8 @@ class Failed(Exception):
 
     def __init__(self, error: GSSError) -> None:
         code = error.min_code - _BASE
-        self.code = code if 0 <= code < 256 else None
-        self.sentence = str(error)
+        self.code: int | None = code if 0 <= code < 256 else None
+        self.sentence: str = str(error)
         super().__init__(self.sentence)
 
 

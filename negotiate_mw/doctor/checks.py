@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from functools import partial
 
-from negotiate_mw.doctor import dns, kdc, keytab, krb5conf, ntlm, packages, replay, server, store, tls
+from negotiate_mw.doctor import directory, dns, kdc, keytab, krb5conf, ntlm, packages, replay, server, store, tls
 from negotiate_mw.doctor.command import SECONDS
 from negotiate_mw.doctor.deployed import Deployed
 from negotiate_mw.doctor.report import Check, Line, run, skipped
+from negotiate_mw.extras import to_install
 
 _THEMES = (
     "packages",
@@ -20,6 +21,7 @@ _THEMES = (
     "server",
     "tls",
     "sessions",
+    "groups",
     "url",
 )
 
@@ -50,6 +52,7 @@ def _checks(deployed: Deployed, command: server.Command | None) -> list[tuple[st
         ("server", partial(server.examine, deployed, command)),
         ("tls", partial(tls.examine, deployed, command.certfile if command is not None else None)),
         ("sessions", partial(store.examine, deployed)),
+        ("groups", partial(directory.examine, deployed)),
     ]
     if deployed.accepts and "ntlm" in deployed.mechanisms:
         checks.append(("ntlm", partial(ntlm.examine, deployed)))
@@ -77,5 +80,5 @@ def _url(url: str, deployed: Deployed | None) -> Iterator[Line]:
     try:
         from negotiate_mw.doctor import url as checks
     except ImportError as error:
-        return iter([skipped(f"the client needs python-gssapi ({error})", "pip install 'negotiate-mw[kerberos]'")])
+        return iter([skipped(f"the client needs python-gssapi ({error})", to_install("kerberos"))])
     return checks.examine(url, deployed)

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from negotiate_mw.errors import ConfigurationError
+from negotiate_mw.extras import to_install
 from negotiate_mw.telemetry import plain
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def whoami(options: argparse.Namespace) -> int:
     try:
         from negotiate_mw.doctor.url import whoami as tell
     except ImportError as error:
-        raise ConfigurationError(f"{error}: pip install 'negotiate-mw[kerberos]'") from error
+        raise ConfigurationError(f"whoami needs python-gssapi ({error}): {to_install('kerberos')}") from error
     lines = tell(options.url)
     print("\n".join(plain(line, 1000) for line in lines))
     return 0 if "logged in: yes" in lines else 1

@@ -33,6 +33,7 @@ class Deployed:
         mechanisms: what clients may use.
         accepts: False: it isn't an ``Acceptor``, so there are neither keys nor names.
         is_dev: it is the one for laptops, which asks for no proof.
+        basic: it takes passwords too.
     """
 
     keytab_path: str | os.PathLike[str] | None
@@ -47,6 +48,8 @@ class Deployed:
     ntlm_users: str | os.PathLike[str] | None = None
     replay: Any = None
     sessions: Any = None
+    groups: Any = None
+    basic: bool = False
     connection_bound: bool = False
 
     @property
@@ -147,5 +150,7 @@ def _of(middleware: NegotiateMiddleware) -> Deployed:
         ntlm_users=getattr(acceptor, "_ntlm_users", None),
         replay=getattr(acceptor, "_replay", None),
         sessions=middleware._sessions,
+        groups=middleware._groups,
+        basic=middleware._passwords is not None,
         connection_bound=middleware._bound is not None,
     )

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from negotiate_mw.doctor.deployed import Deployed
 from negotiate_mw.doctor.krb5conf import CLOCKSKEW, Profile, Unreadable, profile
-from negotiate_mw.doctor.report import Line, ok, problem, skipped, warning
+from negotiate_mw.doctor.report import Line, ok, problem, skipped, told, warning
 from negotiate_mw.wire import der
 from negotiate_mw.wire.errors import WireError
 from negotiate_mw.wire.kerberos import read_krb_error
@@ -35,10 +35,10 @@ def examine(deployed: Deployed) -> Iterator[Line]:
         return
     skew = conf.seconds("libdefaults", "clockskew", default=CLOCKSKEW)
     for realm in sorted(deployed.keytab.realms):
-        yield _compare(conf, realm, skew)
+        yield _compare(conf, realm, skew, is_asked=deployed.basic)
 
 
-def _compare(conf: Profile, realm: str, skew: int) -> Line:
+def _compare(conf: Profile, realm: str, skew: int, *, is_asked: bool) -> Line:
     addresses = _addresses(conf, realm)
     said = None
     for address in addresses[:_MAX_KDCS]:
@@ -49,6 +49,8 @@ def _compare(conf: Profile, realm: str, skew: int) -> Line:
             continue
         offset = (begun + time.time()) / 2 - said.timestamp()
         return _judge(realm, address[0], round(offset), skew)
+    if is_asked:
+        return told("password-kdc", f"no KDC of {realm} answers, which passwords are asked of")
     if not conf.all("realms", realm, "kdc"):
         return skipped(f"no KDC of {realm} is known here, so clocks weren't compared; accepting log-ins needs none")
     return warning("kdc-unreachable", realm=realm, kdc=", ".join(host for host, _ in addresses[:_MAX_KDCS]))

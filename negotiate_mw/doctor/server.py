@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from negotiate_mw.doctor.deployed import Deployed
-from negotiate_mw.doctor.report import Line, ok, problem, skipped, warning
+from negotiate_mw.doctor.report import Line, ok, problem, skipped, told, warning
 from negotiate_mw.errors import ConfigurationError
 
 HEAD_BYTES = 65536  # Windows' MaxTokenSize is 48,000, which base64 makes 64,000 of
@@ -113,8 +113,12 @@ def _uvicorn(deployed: Deployed, command: Command) -> Iterator[Line]:
     if options.get("proxy_headers") and "*" in forwarded.replace(" ", "").split(","):
         yield warning("forwarded-from-anybody")
     policy = deployed.policy
-    if policy is not None and policy.require_tls and not policy.tls_terminated_by_proxy and not command.certfile:
+    if policy is None or policy.tls_terminated_by_proxy or command.certfile:
+        return
+    if policy.require_tls:
         yield problem("tls-required")
+    elif deployed.basic:
+        yield told("password-without-tls", "passwords are taken over TLS alone, which this server doesn't speak")
 
 
 def _workers(deployed: Deployed, command: Command) -> Iterator[Line]:

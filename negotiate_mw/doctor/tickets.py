@@ -15,6 +15,8 @@ from negotiate_mw.doctor.ccache import Client, Failed, by_keytab, operator
 from negotiate_mw.doctor.deployed import Deployed
 from negotiate_mw.doctor.report import Level, Line, found, ok, problem, skipped, warning
 from negotiate_mw.errors import AcceptError, ConfigurationError
+from negotiate_mw.identity import Identity
+from negotiate_mw.policy import Policy
 from negotiate_mw.wire.errors import WireError
 from negotiate_mw.wire.kerberos import enctype_name, read_ap_req
 from negotiate_mw.wire.keytab import KeytabEntry
@@ -52,23 +54,39 @@ def examine(deployed: Deployed) -> Iterator[Line]:
         yield problem("not-acquired-because", what=str(error))
         return
     for name, realm in names[:_MAX_NAMES]:
-        yield _try(client, backend, name, realm)
+        yield from _try(client, backend, name, realm, deployed.policy)
     if len(names) > _MAX_NAMES:
         yield skipped(f"{len(names) - _MAX_NAMES} more names weren't tried")
 
 
-def _try(client: Client, backend: GssapiBackend, name: str, realm: str) -> Line:
+def _try(client: Client, backend: GssapiBackend, name: str, realm: str, policy: Policy | None) -> Iterator[Line]:
     try:
         token = _token(client, name, realm)
     except Failed as error:
-        return _without_ticket(name, realm, error)
+        yield _without_ticket(name, realm, error)
+        return
     try:
-        result = backend.step(context := Context(backend), token, None)
-        backend.delete(context)
+        result = backend.step(Context(backend), token, None)
     except AcceptError as error:
-        return found(_why(error, token, backend), Level.PROBLEM)
+        yield found(_why(error, token, backend), Level.PROBLEM)
+        return
     assert result.identity is not None  # raw Kerberos takes one leg
-    return ok(f"a ticket for {name} opens: {_label(token)}, logged in as {client.principal}")
+    yield ok(f"a ticket for {name} opens: {_label(token)}, logged in as {client.principal}")
+    if policy is not None:
+        yield from _pac(result.identity, policy)
+
+
+def _pac(identity: Identity, policy: Policy) -> Iterator[Line]:
+    """Whether the policy asks of tickets what the KDC puts into them: whose account they are."""
+    if policy.pac == "required":
+        if identity.upn is None:
+            yield problem("pac-stripped")
+        else:
+            yield ok(
+                f'tickets of {identity.realm} say whose account they are, and Policy(pac="required") insists on it'
+            )
+    elif identity.upn is not None:
+        yield warning("pac-optional", realm=identity.realm)
 
 
 def _token(client: Client, name: str, realm: str) -> bytes:

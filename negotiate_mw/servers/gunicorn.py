@@ -7,17 +7,22 @@ else uvicorn's own: the same code, deprecated but needing nothing more.
 """
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-try:
-    from uvicorn_worker import UvicornWorker
-except ImportError:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from uvicorn.workers import UvicornWorker
+if TYPE_CHECKING:
+
+    class UvicornWorker:  # gunicorn has no types
+        CONFIG_KWARGS: dict[str, Any]
+else:
+    try:
+        from uvicorn_worker import UvicornWorker
+    except ImportError:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            from uvicorn.workers import UvicornWorker
 
 
-class Worker(UvicornWorker):  # type: ignore[misc, unused-ignore]
+class Worker(UvicornWorker):
     """``-k negotiate_mw.servers.gunicorn.Worker``"""
 
     CONFIG_KWARGS: dict[str, Any] = {  # noqa: RUF012 - an instance's, as uvicorn declares it

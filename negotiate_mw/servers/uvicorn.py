@@ -35,10 +35,12 @@ class _Identified:
         super().__init__(*args, app_state=_State(app_state, self._connection), **options)  # type: ignore[call-arg]
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio's: what belongs to the connection ends with it."""
         self._connection.close()
         super().connection_lost(exc)  # type: ignore[misc]
 
     def handle_websocket_upgrade(self, *args: Any) -> None:
+        """uvicorn's: whichever protocol takes the connection over, its end is the connection's."""
         super().handle_websocket_upgrade(*args)  # type: ignore[misc]
         protocol = self.transport.get_protocol()  # type: ignore[attr-defined]
         if protocol is self or protocol is None:

@@ -54,7 +54,7 @@ class Cookie:
     def __init__(self, *, is_tls: bool, audience: str = "", domain: str | None = None) -> None:
         prefix = "" if not is_tls else "__Host-" if domain is None else "__Secure-"
         suffix = f"-{hashlib.sha256(audience.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}" if audience else ""
-        self.name = f"{prefix}{_NAME}{suffix}".encode()
+        self.name: bytes = f"{prefix}{_NAME}{suffix}".encode()
         at = f"; Domain={domain}".encode() if domain is not None else b""
         secure = b"; Secure" if is_tls else b""
         self._attributes = b"; Path=/" + at + b"; HttpOnly; SameSite=Lax" + secure

@@ -63,7 +63,7 @@ class Ledger:
     """
 
     def __init__(self, source: Source, *, option: str) -> None:
-        self.store = RedisStore(source, option=option)
+        self.store: RedisStore = RedisStore(source, option=option)
 
     async def read(self, place: Place, idle: int | None) -> Stored | None:
         """A session, whose end is put off to ``idle`` seconds from now; None: there is none."""

@@ -27,6 +27,11 @@ class DevAcceptor:
         principal: who everybody is, with a realm: ``"alice@DEV"``.
         groups: the groups they are in.
 
+    Attributes:
+        presumed: the identity that everybody is.
+        acquired: it is between start and stop.
+        limits, realms, mechanisms, ntlm_domains, asks_host: what the middleware asks of every acceptor.
+
     Raises:
         ConfigurationError: ``NEGOTIATE_MW_DEV`` isn't 1, or the principal has no realm.
     """
@@ -42,12 +47,12 @@ class DevAcceptor:
                 f"DevAcceptor logs everyone in as {principal!r} without any proof; "
                 f"on a developer's machine, and nowhere else, set {SWITCH}=1"
             )
-        self.limits = Limits()
-        self.realms = frozenset({realm})
-        self.mechanisms = frozenset({"kerberos"})
-        self.asks_host = False
+        self.limits: Limits = Limits()
+        self.realms: frozenset[str] = frozenset({realm})
+        self.mechanisms: frozenset[str] = frozenset({"kerberos"})
+        self.asks_host: bool = False
         self.ntlm_domains: frozenset[str] | None = None
-        self.acquired = False
+        self.acquired: bool = False
         self.presumed: Identity | None = Identity(
             principal=principal,
             account_id=principal,
@@ -77,7 +82,7 @@ class DevAcceptor:
     async def accept(
         self, context: object, token: bytes, *, bindings: bytes | None = None, host: str | None = None
     ) -> AcceptResult:
-        """Refuse: whoever sends a token wants it checked, and nothing here can."""
+        """Refuse, whatever ``bindings`` and ``host``: whoever sends a token wants it checked, and nothing here can."""
         raise AcceptError(SecStatus.LOGON_DENIED, "dev-acceptor", detail="DevAcceptor can't check tokens")
 
     def discard(self, context: object) -> None:

@@ -19,7 +19,9 @@ class Answer:
     """What an app answered.
 
     Attributes:
+        status: HTTP's.
         headers: as they came, the names in lower case.
+        body: all of it.
     """
 
     status: int
@@ -42,6 +44,7 @@ class Answer:
 
     @property
     def text(self) -> str:
+        """The body, which has to be UTF-8."""
         return self.body.decode()
 
     def json(self) -> Any:
@@ -60,7 +63,7 @@ class MemoryConnection:
     async def get(
         self, path: str = "/", *, token: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """``request("GET", path, …)``."""
+        """``request("GET", path, token=token, headers=headers)``."""
         return await self.request("GET", path, token=token, headers=headers)
 
     async def request(
@@ -77,6 +80,8 @@ class MemoryConnection:
         Args:
             path: with its query, ``"/search?q=1"``.
             token: what ``Authorization: Negotiate …`` carries.
+            headers: more of them.
+            body: sent in one piece.
         """
         target, _, query = path.partition("?")
         sent = {"host": self._host} | {name.lower(): value for name, value in (headers or {}).items()}

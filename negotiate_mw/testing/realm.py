@@ -349,7 +349,7 @@ class KerberosRealm:
         """A credential cache whose ticket for ``service`` ended an hour ago, though the cache says otherwise.
 
         So a client sends it all the same, with a fresh authenticator. Restarts the KDC, twice; needs the ``faketime``
-        package.
+        package. ``password`` as for ``kinit``.
         """
         ago = timedelta(hours=-2)
         self.stop_kdc()

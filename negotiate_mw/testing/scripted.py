@@ -42,12 +42,15 @@ class ScriptedAcceptor:
     Attributes:
         contexts: every context there was, in order.
         open: those that were neither finished nor discarded: what a leak would show.
+        acquired: it is between start and stop.
+        presumed, mechanisms, ntlm_domains, asks_host: what the middleware asks of every acceptor; set them as a test
+            needs them.
     """
 
     presumed: Identity | None = None
     ntlm_domains: frozenset[str] | None = None
-    mechanisms = frozenset({"kerberos"})
-    asks_host = False
+    mechanisms: frozenset[str] = frozenset({"kerberos"})
+    asks_host: bool = False
 
     def __init__(
         self,
@@ -60,8 +63,8 @@ class ScriptedAcceptor:
         self._script = script
         self._passwords = passwords or {}
         self.realms = realms
-        self.limits = limits or Limits()
-        self.acquired = False
+        self.limits: Limits = limits or Limits()
+        self.acquired: bool = False
         self.contexts: list[object] = []
         self.open: set[object] = set()
 
@@ -76,7 +79,7 @@ class ScriptedAcceptor:
     async def accept(
         self, context: object, token: bytes, *, bindings: bytes | None = None, host: str | None = None
     ) -> AcceptResult:
-        """What the script says of ``token``."""
+        """What the script says of ``token``, whatever ``bindings`` and ``host``."""
         if context is None:
             context = object()
             self.contexts.append(context)
@@ -100,7 +103,7 @@ class ScriptedAcceptor:
         )
 
     def token_by_password(self, principal: str, password: str, host: str | None = None) -> bytes:
-        """What the script's KDC says."""
+        """What the script's KDC says, whatever ``host``."""
         refused = AcceptError(SecStatus.LOGON_DENIED, "password-refused")
         answer = self._passwords.get((principal, password), refused)
         if isinstance(answer, AcceptError):

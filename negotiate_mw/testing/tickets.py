@@ -192,7 +192,11 @@ def overdue(ccache: Path, source: Path) -> Path:
     return ccache
 
 
-if __name__ == "__main__":
+def _main() -> None:
     cache, name, wrapped = sys.argv[1:]
     made = token(os.environ, Path(cache), name, wrapping="kerberos" if wrapped == "kerberos" else "spnego")
     sys.stdout.write(base64.b64encode(made).decode())
+
+
+if __name__ == "__main__":
+    _main()

@@ -20,6 +20,7 @@ from typing import Any
 from unittest.mock import patch
 
 from negotiate_mw import Acceptor, ChannelBinding, ContextFlag, Limits, NegotiateMiddleware, Policy
+from negotiate_mw.basic import ACCOUNT_TRIES
 from negotiate_mw.testing import KerberosRealm, tickets
 from negotiate_mw.wire import spnego
 from negotiate_mw.wire.keytab import read_keytab
@@ -53,6 +54,7 @@ class Deployment:
         keytab: with the keys of HTTP/host.
         acceptor: options of ``Acceptor``.
         policy: options of ``Policy``.
+        middleware_options: of ``NegotiateMiddleware``, besides these two.
         env: what the server's environment has besides.
         wrap: what stands around the middleware.
         certificate: that the server presents.
@@ -65,6 +67,7 @@ class Deployment:
     keytab: Path
     acceptor: dict[str, Any] = field(default_factory=dict)
     policy: dict[str, Any] = field(default_factory=dict)
+    middleware_options: dict[str, Any] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
     wrap: Callable[[Any], Any] | None = None
     certificate: Path | None = None
@@ -93,8 +96,8 @@ class Deployment:
 
     def middleware(self, app: Any) -> Any:
         """The app behind the middleware, as the operator wrote it; made after it was broken."""
-        acceptor = Acceptor(**self.acceptor)
-        middleware = NegotiateMiddleware(app, acceptor=acceptor, policy=Policy(**self.policy))
+        acceptor, policy = Acceptor(**self.acceptor), Policy(**self.policy)
+        middleware = NegotiateMiddleware(app, acceptor=acceptor, policy=policy, **self.middleware_options)
         if self.certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(self.certificate, self.certificate.with_suffix(".key"))
@@ -450,6 +453,37 @@ def username_raises(d: Deployment) -> Iterator[Request]:
     yield Request(token=d.token())
 
 
+# Passwords
+
+
+def by_password(d: Deployment, user: str, password: str, *, scheme: str = "https") -> Request:
+    d.middleware_options["basic"] = True
+    credentials = b64encode(f"{user}:{password}".encode())
+    return Request(headers=((b"authorization", b"Basic " + credentials),), scheme=scheme)
+
+
+def wrong_password(d: Deployment) -> Iterator[Request]:
+    yield by_password(d, "alice", "not hers")
+
+
+def old_password_again_and_again(d: Deployment) -> Iterator[Request]:
+    d.realm.add_user(f"old.{d.host}", "the new one")
+    for _ in range(ACCOUNT_TRIES):
+        yield by_password(d, f"old.{d.host}", "the old one")
+    yield by_password(d, f"old.{d.host}", "the new one")
+
+
+def password_in_the_clear(d: Deployment) -> Iterator[Request]:
+    yield by_password(d, "alice", "hers", scheme="http")
+
+
+def no_kdc_for_passwords(d: Deployment) -> Iterator[Request]:
+    assert d.alice.exists()  # who checks has tickets, though not of this service
+    d.realm.stop_kdc()
+    d.held.callback(d.realm.start_kdc)
+    yield by_password(d, "alice", "hers")
+
+
 # Keytab
 
 
@@ -611,9 +645,38 @@ ROWS = (
     ),
     Row(name="computer", act=computer, log="computer-account", says=("pc77$", "Policy(services=True)"), status=403),
     Row(name="kadmin logs in", act=kadmin_logs_in, log="name-forbidden", says=("kadmin/causes",), status=403),
-    Row(name="no PAC", act=no_pac, log="pac-stripped", says=("NO_AUTH_DATA_REQUIRED",), status=403),
+    Row(
+        name="no PAC",
+        act=no_pac,
+        log="pac-stripped",
+        check="pac-stripped",
+        says=("NO_AUTH_DATA_REQUIRED",),
+        status=403,
+    ),
     Row(name="another's name", act=another_name, log="name-mismatch", says=("'boss'", "'boss$'"), status=403, ad=True),
     Row(name="no delegation", act=no_delegation, log="flags-missing", says=("DELEGATE",), status=403),
+    Row(name="wrong password", act=wrong_password, log="password-refused", says=("'alice@TEST.EXAMPLE'", "kinit")),
+    Row(
+        name="old password again and again",
+        act=old_password_again_and_again,
+        log="too-many-tries",
+        says=("3 tries of an account", "1800 s", "keeps sending"),
+    ),
+    Row(
+        name="password in the clear",
+        act=password_in_the_clear,
+        log="password-without-tls",
+        says=("should change it", "tls_terminated_by_proxy=True"),
+        status=403,
+    ),
+    Row(
+        name="no KDC for passwords",
+        act=no_kdc_for_passwords,
+        log="password-kdc",
+        check="password-kdc",
+        says=("KRB5_TRACE",),
+        status=503,
+    ),
     Row(name="username raises", act=username_raises, log="username-failed", says=("KeyError",), status=503),
     Row(
         name="keytab removed",
@@ -655,6 +718,17 @@ ROWS = (
 
 def plain_one(d: Deployment) -> Iterator[Request]:
     yield Request(token=d.token())
+
+
+def active_directory(d: Deployment) -> Iterator[Request]:
+    d.policy["pac"] = "required"
+    yield Request(token=d.token())
+
+
+def right_password(d: Deployment) -> Iterator[Request]:
+    d.realm.add_user(f"typing.{d.host}", "by hand")
+    d.policy["channel_binding"] = ChannelBinding.off()  # there is no socket here, and so no certificate
+    yield by_password(d, f"typing.{d.host}", "by hand")
 
 
 def several_names(d: Deployment) -> Iterator[Request]:
@@ -720,7 +794,8 @@ def another_realms_user(d: Deployment) -> Iterator[Request]:
 
 HEALTHY: dict[str, Act] = {
     "MIT": plain_one,
-    "Active Directory": plain_one,
+    "Active Directory": active_directory,
+    "passwords": right_password,
     "several SPNs": several_names,
     "cross-realm": another_realms_user,
     "container-like": container,

@@ -111,6 +111,10 @@ def test_a_challenge_that_is_cut_off_is_incomplete() -> None:
         ntlm.read_challenge(vectors.NTLM_CHALLENGE[:40])
 
 
+def test_where_replays_are_not_looked_for_no_lock_holds_anybody_up() -> None:
+    assert ReplayFile("none").locked() is None
+
+
 HOLD = "import fcntl, sys; f = open(sys.argv[1], 'r+b'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
 
 

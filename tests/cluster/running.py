@@ -166,6 +166,8 @@ class Browser:
             raise ConnectionResetError
         if cookie := re.search(rb"(?i)set-cookie: negotiate-mw=([^;]*);", head):
             self._cookie = cookie.group(1) or None
+        if (length := re.search(rb"(?i)content-length: (\d+)", head)) and len(body) < int(length[1]):
+            raise ConnectionResetError  # its node was killed between the answer's head and its body
         is_ours = b"x-node:" in head.lower() or b"Reference:" in body
         return int(head.split(b" ", 2)[1]), body.decode(errors="replace") if is_ours else "haproxy"
 

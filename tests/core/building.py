@@ -74,7 +74,7 @@ class FakeBackend:
         assert context.lock.locked()
         self.steps.append((context, token, bindings))
         self.threads.append(current_thread().name)
-        context.handle = context.handle or object()
+        context.handle = context.handle or Handle(self.deleted)
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         self.began.set()
         assert self.go_on.wait(20)
@@ -91,12 +91,15 @@ class FakeBackend:
             identity=answer.identity,
         )
 
-    def delete(self, context: Context) -> None:
-        assert context.lock.locked()
-        assert context.handle is not None
-        assert context.handle not in self.deleted
-        self.deleted.append(context.handle)
-        context.handle = None
+
+class Handle:
+    """A library's own context, which goes with its last reference."""
+
+    def __init__(self, deleted: list[object]) -> None:
+        self._deleted = deleted
+
+    def __del__(self) -> None:
+        self._deleted.append(id(self))
 
 
 def denied(reason: str = "wrong-key", status: SecStatus = SecStatus.LOGON_DENIED) -> AcceptError:

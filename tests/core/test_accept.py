@@ -24,6 +24,7 @@ LATER = b"\xa1\x00"
 def acceptor_of(backend: FakeBackend, **options: Any) -> Acceptor:
     acceptor = Acceptor(**options)
     acceptor._kerberos = backend
+    acceptor.acquired = True
     return acceptor
 
 
@@ -480,6 +481,7 @@ def test_it_is_ready_between_acquiring_and_closing_while_its_files_are_usable() 
     assert (acceptor.ready(), acceptor.acquired, not acceptor.realms) == (False, False, True)
 
     acceptor._kerberos = backend
+    acceptor.acquired = True
     assert (acceptor.ready(), acceptor.acquired, acceptor.realms) == (True, True, {"EXAMPLE.COM"})
 
     backend.ill = "the keytab is gone"
@@ -562,6 +564,7 @@ def test_a_process_ends_though_a_step_hangs() -> None:
         "backend = FakeBackend(lambda: time.sleep(3600))\n"
         "acceptor = Acceptor(offload='always', limits=Limits(step_seconds=0.05))\n"
         "acceptor._kerberos = backend\n"
+        "acceptor.acquired = True\n"
         "try:\n"
         "    asyncio.run(acceptor.accept(None, KERBEROS))\n"
         "except AcceptError as error:\n"
@@ -575,6 +578,7 @@ def test_an_acceptor_goes_on_in_a_fork_of_its_process() -> None:
     done = python(
         "acceptor = Acceptor(offload='always', limits=Limits(step_seconds=5, threads=1))\n"
         "acceptor._kerberos = FakeBackend(finished())\n"
+        "acceptor.acquired = True\n"
         "asyncio.run(acceptor.accept(None, KERBEROS))\n"
         "child = os.fork()\n"
         "result = asyncio.run(acceptor.accept(None, KERBEROS))\n"

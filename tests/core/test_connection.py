@@ -45,7 +45,36 @@ class Elsewhere(Cycle):
     """An object of the same shape of another server."""
 
 
+class Stream:
+    """What hypercorn keeps for one request."""
+
+    def __init__(self, send: Any) -> None:
+        self.send = send
+
+    async def app_send(self, message: Any) -> None:
+        await self.send(message)
+
+
+class ElsesStream(Stream):
+    """An object of the same shape of another server."""
+
+
+class Http1:
+    """What hypercorn keeps for one connection."""
+
+    def __init__(self) -> None:
+        self.stream = Stream(self.stream_send)
+
+    async def stream_send(self, event: object) -> None: ...
+
+
+class Http2(Http1):
+    """The same, where many requests are on it at once."""
+
+
 Cycle.__module__ = "uvicorn.protocols.http.h11_impl"
+Stream.__module__ = "hypercorn.protocol.http_stream"
+Http1.__module__, Http2.__module__ = "hypercorn.protocol.h11", "hypercorn.protocol.h2"
 
 
 # resolve()
@@ -114,6 +143,17 @@ def test_a_flow_whose_address_is_used_again_is_another_connection() -> None:
 
 def test_a_receive_of_another_server_is_no_connection() -> None:
     assert resolve(request(), Elsewhere().receive) is None
+
+
+def test_of_hypercorns_protocols_the_one_with_a_request_at_a_time_alone_is_a_connection() -> None:
+    one, many = Http1().stream, Http2().stream
+
+    assert resolve(request(), receive, one.app_send) is resolve(request(), receive, one.app_send) is not None
+    assert resolve(request(), receive, many.app_send) is None
+
+
+def test_a_send_of_another_server_is_no_connection() -> None:
+    assert resolve(request(), receive, ElsesStream(Http1().stream_send).app_send) is None
 
 
 def test_a_wrapped_receive_is_no_connection() -> None:

@@ -188,20 +188,62 @@ def test_a_username_function_that_gives_no_name_is_an_error_of_ours(function: Ca
 @pytest.mark.parametrize(
     ("pac", "upn", "refused"), [("required", None, True), ("required", "a@b", False), ("when_present", None, False)]
 )
+@pytest.mark.parametrize("mechanism", ["kerberos", "basic"])  # a password is proven by a ticket
 def test_a_ticket_that_does_not_say_whose_account_it_is_gets_in_only_where_it_may(
-    pac: str, upn: str | None, refused: bool
+    mechanism: str, pac: str, upn: str | None, refused: bool
 ) -> None:
     rules = Policy(pac=pac).rules(["EXAMPLE.COM"])
 
-    refusal = rules.refusal(user("alice@EXAMPLE.COM", upn=upn))
+    refusal = rules.refusal(user("alice@EXAMPLE.COM", upn=upn, mechanism=mechanism))
 
     assert (refusal is not None) is refused
     assert refusal is None or refusal[0] == "pac-missing"
 
 
+@pytest.mark.parametrize(
+    ("has", "lets_in"), [(("pkinit", "spake"), True), (("spake",), False), (("PKINIT", "spake"), False), ((), False)]
+)
+def test_who_did_not_log_in_in_all_of_the_ways_that_are_required_may_not_in(
+    has: tuple[str, ...], lets_in: bool
+) -> None:
+    rules = Policy(required_indicators=["spake", "pkinit"]).rules(["EXAMPLE.COM"])
+
+    refusal = rules.refusal(user(named_attributes=(("auth-indicators", has),)))
+
+    assert refusal is None if lets_in else refusal is not None and refusal[0] == "indicators-missing"
+
+
+ALICE, ALICE_OF_CORP = user("alice@EXAMPLE.COM"), user("CORP\\alice", mechanism="ntlm", realm="CORP")
+
+
+def test_who_may_come_from_a_realm_and_from_a_domain_goes_by_their_whole_name() -> None:
+    both = Policy().rules(["EXAMPLE.COM"], ["CORP"])
+    realm, domain = Policy().rules(["EXAMPLE.COM"]), Policy().rules(None, ["CORP"])
+
+    assert [both.named(alice).username for alice in (ALICE, ALICE_OF_CORP)] == ["alice@EXAMPLE.COM", "CORP\\alice"]
+    assert [realm.named(ALICE).username, domain.named(ALICE_OF_CORP).username] == ["alice", "alice"]
+
+
+def test_who_comes_by_a_mechanism_that_is_not_accepted_may_not_in_though_their_realm_is_listed() -> None:
+    policy = Policy(realms=["EXAMPLE.COM"], ntlm_domains=["CORP"])
+
+    refusals = policy.rules(None, ["CORP"]).refusal(ALICE), policy.rules(["EXAMPLE.COM"], None).refusal(ALICE_OF_CORP)
+
+    assert [refusal and refusal[0] for refusal in refusals] == ["realm-not-allowed", "domain-not-allowed"]
+
+
 def test_one_ntlm_domain_is_a_list_all_the_same() -> None:
     with pytest.raises(ConfigurationError, match=r"give a list, \[\"CORP\"\]"):
         Policy(ntlm_domains="CORP")
+
+
+def test_pac_cannot_be_required_on_windows_which_shows_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "win32")
+
+    with pytest.raises(ConfigurationError, match="on Windows"):
+        Policy(pac="required").rules({"*"})
+    Policy(pac="required").rules(None, {"CORP"})  # of NTLM no PAC is wanted anywhere
+    Policy(pac="when_present").rules({"*"})
 
 
 def test_pac_is_one_of_two_words() -> None:

@@ -70,6 +70,7 @@ def test_an_acceptor_that_was_closed_in_mid_handshake_deletes_the_context_and_sa
     backend = FakeBackend(unfinished())
     acceptor = Acceptor()
     acceptor._kerberos = backend
+    acceptor.acquired = True
 
     async def run() -> Context:
         half = (await acceptor.accept(None, KERBEROS)).context

@@ -68,6 +68,7 @@ def test_the_first_token_decides(allowed: str, offered: tuple[str, ...], chosen:
     acceptor = Acceptor(mechanisms=mechanisms, ntlm_users=users if "ntlm" in mechanisms else None)
     backends = {name: FakeBackend(finished()) for name in mechanisms}
     acceptor._kerberos, acceptor._ntlm = backends.get("kerberos"), backends.get("ntlm")
+    acceptor.acquired = True
 
     if chosen is None:
         with pytest.raises(AcceptError) as refused:
@@ -110,6 +111,7 @@ def test_ntlm_that_hangs_takes_no_thread_from_kerberos(users: Path) -> None:
     acceptor = Acceptor(mechanisms=("kerberos", "ntlm"), ntlm_users=users, offload="always", limits=limits)
     kerberos, ntlm = FakeBackend(finished()), FakeBackend(finished())
     acceptor._kerberos, acceptor._ntlm = kerberos, ntlm
+    acceptor.acquired = True
     ntlm.go_on.clear()
 
     async def both() -> AcceptResult:

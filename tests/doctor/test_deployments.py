@@ -21,6 +21,7 @@ UNSEEN = [row for row in ROWS if row.check is None and not row.ad]
 REMARKS = {
     "keytab of another realm": ["keytab-realm-not-allowed"],
     "many groups": ["token-bytes-low"],
+    "no KDC for passwords": ["kdc-unreachable"],
     "realm left out": ["keytab-realm-not-allowed"],
 }
 
@@ -57,6 +58,17 @@ def test_a_fault_of_a_client_or_a_proxy_raises_no_alarm(row: Row, deployment: De
     lines = checked(deployment)
 
     assert alarms(lines) == REMARKS.get(row.name, [])
+
+
+def test_an_active_directory_whose_tickets_may_not_say_whose_account_they_are_is_a_warning(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    careless = in_ad(request.getfixturevalue("samba_ad"), tmp_path)
+
+    lines = checked(careless)
+
+    assert alarms(lines) == ["pac-optional"]
+    assert 'Policy(pac="required")' in next(line.cure for line in lines if line.cause)
 
 
 @pytest.mark.parametrize("name", HEALTHY)

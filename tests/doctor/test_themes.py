@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from negotiate_mw import Acceptor, ChannelBinding, CookieSessions, Limits, NegotiateMiddleware, Policy, RedisReplayCache
-from negotiate_mw.doctor import dns, krb5conf, ntlm, packages, replay, server, store, tls
+from negotiate_mw.backends import wbclient
+from negotiate_mw.doctor import directory, dns, krb5conf, ntlm, packages, replay, server, store, tls
 from negotiate_mw.doctor.deployed import of_app
+from negotiate_mw.doctor.report import Level
 from negotiate_mw.errors import ConfigurationError
 from negotiate_mw.sessions.redis import RedisSessions
 from negotiate_mw.testing import DevAcceptor
@@ -165,6 +167,9 @@ def test_a_replay_cache_that_is_off_is_a_warning() -> None:
         ("granian main:app", {}, []),
         ("uvicorn main:app", {"limits": Limits(token_bytes=4096)}, [("warning", "token-bytes-low")]),
         ("uvicorn main:app", {"is_dev": True}, [("problem", "dev-acceptor")]),
+        ("uvicorn main:app", {"basic": True, "policy": Policy()}, [("problem", "password-without-tls")]),
+        ("uvicorn main:app --ssl-certfile x.pem", {"basic": True, "policy": Policy()}, []),
+        ("uvicorn main:app", {"basic": True, "policy": Policy(tls_terminated_by_proxy=True)}, []),
     ],
 )
 def test_the_servers_command_line_is_held_against_the_options(
@@ -214,6 +219,32 @@ def test_a_user_file_that_cannot_be_used_is_a_problem(tmp_path: Path) -> None:
 
     assert missing == [("problem", "not-acquired")]
     assert alarms(ntlm.examine(of_ntlm)) == []
+
+
+def test_without_a_user_file_a_winbind_that_does_not_answer_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(self: wbclient.Winbind) -> str:
+        raise wbclient.WinbindError("WBC_ERR_WINBIND_NOT_AVAILABLE")
+
+    monkeypatch.setattr(wbclient.Winbind, "domain", gone)
+    (of_domain,) = of_app(NegotiateMiddleware(app, acceptor=Acceptor(mechanisms=("kerberos", "ntlm"))))
+
+    (line,) = ntlm.examine(of_domain)
+
+    assert alarms([line]) == [("problem", "not-acquired")]
+    assert "net ads join" in line.cure
+
+
+# Groups
+
+
+def test_groups_of_the_ticket_need_no_directory() -> None:
+    (of_ticket,) = of_app(NegotiateMiddleware(app, groups="pac"))
+    (of_nowhere,) = of_app(NegotiateMiddleware(app))
+
+    (line,) = directory.examine(of_ticket)
+
+    assert line.level is Level.OK
+    assert list(directory.examine(of_nowhere)) == []
 
 
 # The certificate

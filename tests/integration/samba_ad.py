@@ -187,7 +187,6 @@ class SambaAD:
         groups: Mapping[str, Sequence[str]] | None = None,
         local_groups: Mapping[str, Sequence[str]] | None = None,
         primary_groups: Mapping[str, str] | None = None,
-        sid_histories: Mapping[str, str] | None = None,
     ) -> None:
         """Add to the domain, running or not.
 
@@ -196,15 +195,13 @@ class SambaAD:
             groups: members of global groups, users or groups.
             local_groups: members of domain local groups.
             primary_groups: of accounts, which have to be members.
-            sid_histories: one SID that an account used to have.
         """
         plan = []
         for account, attributes in (accounts or {}).items():
             self._passwords[account] = f"Pw-1-{account.strip('$')}-of-the-domain"
             plan.append({"name": account, "password": self._passwords[account], "attributes": attributes})
         script = Path(__file__).with_name("samba_provision.py")
-        more = {"groups": groups or {}, "local_groups": local_groups or {}}
-        more |= {"primary_groups": primary_groups or {}, "sid_histories": sid_histories or {}}
+        more = {"groups": groups or {}, "local_groups": local_groups or {}, "primary_groups": primary_groups or {}}
         tickets.run(
             self.environ(),
             *(SYSTEM_PYTHON, str(script), str(self._smb_conf), str(self.directory / "private" / "sam.ldb")),

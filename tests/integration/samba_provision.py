@@ -1,7 +1,7 @@
 """Add to a Samba domain; run by the system's Python, which has Samba's modules.
 
 Usage: samba_provision.py SMB_CONF SAM_LDB < JSON: accounts (name, password, attributes), groups and local_groups (their
-members), primary_groups and sid_histories (by account).
+members), primary_groups (by account).
 """
 
 import json
@@ -11,7 +11,7 @@ import ldb  # type: ignore[import-not-found]
 from samba import dsdb  # type: ignore[import-not-found]
 from samba.auth import system_session  # type: ignore[import-not-found]
 from samba.dcerpc import security  # type: ignore[import-not-found]
-from samba.ndr import ndr_pack, ndr_unpack  # type: ignore[import-not-found]
+from samba.ndr import ndr_unpack  # type: ignore[import-not-found]
 from samba.param import LoadParm  # type: ignore[import-not-found]
 from samba.samdb import SamDB  # type: ignore[import-not-found]
 
@@ -36,17 +36,9 @@ for kind, group_type in kinds.items():
     for group, members in plan.get(kind, {}).items():
         db.newgroup(group, grouptype=group_type)
         db.add_remove_group_members(group, members)
-
-
-def replace(account: str, attribute: str, value: bytes) -> None:
-    message = ldb.Message(db.search(expression=f"(sAMAccountName={account})", attrs=[])[0].dn)
-    message[attribute] = ldb.MessageElement([value], ldb.FLAG_MOD_REPLACE, attribute)
-    db.modify(message)
-
-
 for account, group in plan.get("primary_groups", {}).items():
     (found,) = db.search(expression=f"(sAMAccountName={group})", attrs=["objectSid"])
     sid = ndr_unpack(security.dom_sid, found["objectSid"][0])
-    replace(account, "primaryGroupID", str(sid.split()[1]).encode())
-for account, sid in plan.get("sid_histories", {}).items():
-    replace(account, "sIDHistory", ndr_pack(security.dom_sid(sid)))
+    message = ldb.Message(db.search(expression=f"(sAMAccountName={account})", attrs=[])[0].dn)
+    message["primaryGroupID"] = ldb.MessageElement([str(sid.split()[1])], ldb.FLAG_MOD_REPLACE, "primaryGroupID")
+    db.modify(message)

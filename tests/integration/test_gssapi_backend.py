@@ -8,11 +8,13 @@ from typing import Any
 import gssapi
 import pytest
 
-from negotiate_mw import AcceptError, Acceptor, ConfigurationError, SecStatus
+from negotiate_mw import AcceptError, Acceptor, AcceptResult, ConfigurationError, DelegationError, SecStatus
 from negotiate_mw.backends import Context
 from negotiate_mw.backends.gssapi import GssapiBackend
 from negotiate_mw.testing import KerberosRealm
 from negotiate_mw.wire.spnego import KRB5
+
+from .writing import Service
 
 HTTP, WWW = "HTTP/localhost", "HTTP/www.test.example"
 
@@ -20,6 +22,12 @@ HTTP, WWW = "HTTP/localhost", "HTTP/www.test.example"
 @pytest.fixture
 def backend(kerberos_realm: KerberosRealm, tmp_path: Path) -> GssapiBackend:
     return GssapiBackend(service="HTTP", hosts=(), keytab=kerberos_realm.keytab(HTTP), rcache=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def password(kerberos_realm: KerberosRealm) -> str:
+    """Pia's."""
+    return kerberos_realm.add_user("pia")
 
 
 def accept(acceptor: Acceptor, token: bytes) -> str:
@@ -121,3 +129,130 @@ def test_a_keytab_that_is_empty_or_a_replay_cache_that_is_gone_is_ours_to_answer
         (SecStatus.NO_CREDENTIALS, "keytab"),
         (SecStatus.INTERNAL_ERROR, "replay-cache"),
     ]
+
+
+@pytest.mark.parametrize(("value", "waits"), [("", False), ("0", False), ("1", True), ("yes", True)])
+def test_a_step_that_gssproxy_may_answer_is_waited_for_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, waits: bool
+) -> None:
+    monkeypatch.setenv(
+        "GSS_USE_PROXY", value
+    )  # without its mechanism, which isn't installed, the library goes on alone
+    service = Service()
+
+    async def run() -> bool:
+        async with Acceptor(keytab=service.keytab(tmp_path / "http.keytab"), rcache=tmp_path) as acceptor:
+            step = asyncio.create_task(acceptor.accept(None, service.token("alice@TEST.EXAMPLE")))
+            await asyncio.sleep(0)
+            is_under_way = not step.done()
+            await step
+        return is_under_way
+
+    assert asyncio.run(run()) is waits
+
+
+def test_an_error_token_that_cannot_be_read_is_a_refusal_like_any_other(
+    backend: GssapiBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: Any) -> None:
+        raise gssapi.raw.GSSError(13 << 16, 0, token=b"\x60\x84\xff\xff\xff\xff")
+
+    monkeypatch.setattr("negotiate_mw.backends.gssapi.raw.accept_sec_context", refuses)
+
+    with pytest.raises(AcceptError) as refused:
+        backend.step(Context(backend), b"token", None)
+
+    assert (refused.value.status, refused.value.reason) == (SecStatus.LOGON_DENIED, "refused")
+
+
+def test_readiness_and_acting_for_users_end_with_the_keytab(kerberos_realm: KerberosRealm, tmp_path: Path) -> None:
+    keytab = kerberos_realm.keytab(HTTP)
+
+    async def run() -> tuple[bool, bool]:
+        async with Acceptor(keytab=keytab, rcache=tmp_path, constrained_delegation=True) as acceptor:
+            before = acceptor.ready()
+            keytab.unlink()
+            await asyncio.sleep(1.1)  # it is looked at once a second
+            after = acceptor.ready()
+            with pytest.raises(DelegationError, match="can't be read"):
+                await acceptor.impersonate("alice@TEST.EXAMPLE")
+        return before, after
+
+    assert asyncio.run(run()) == (True, False)
+
+
+def test_a_password_proves_nobody_before_there_are_keys_to_prove_it_with() -> None:
+    with pytest.raises(AcceptError) as refused:
+        Acceptor().token_by_password("alice@TEST.EXAMPLE", "password")
+
+    assert (refused.value.status, refused.value.reason) == (SecStatus.NO_CREDENTIALS, "not-acquired")
+
+
+@pytest.mark.parametrize("host", ["third.test.example", None])
+def test_a_password_gets_no_ticket_for_a_host_that_the_request_does_not_ask_for(
+    kerberos_realm: KerberosRealm, tmp_path: Path, host: str | None
+) -> None:
+    async def run() -> None:
+        hosts = ["{host}", "localhost", "www.test.example"]
+        keytab = kerberos_realm.keytab(HTTP, WWW)
+        async with Acceptor(keytab=keytab, rcache=tmp_path, hostname=hosts) as acceptor:
+            await asyncio.to_thread(acceptor.token_by_password, "alice@TEST.EXAMPLE", "password", host)
+
+    with pytest.raises(AcceptError) as refused:
+        asyncio.run(run())
+
+    assert (refused.value.status, refused.value.reason) == (SecStatus.WRONG_PRINCIPAL, "wrong-host")
+
+
+@pytest.mark.parametrize("hostname", [None, "www.test.example", ["{host}", "localhost", "www.test.example"]])
+def test_a_password_is_proven_by_a_ticket_for_this_very_service(
+    kerberos_realm: KerberosRealm, password: str, tmp_path: Path, hostname: str | list[str] | None
+) -> None:
+    keytab = kerberos_realm.keytab("host/localhost", HTTP, WWW)
+
+    async def run() -> AcceptResult:
+        async with Acceptor(keytab=keytab, rcache=tmp_path, hostname=hostname) as acceptor:
+            with kerberos_realm.apply():
+                token = acceptor.token_by_password("pia@TEST.EXAMPLE", password, "www.test.example")
+            return await acceptor.accept(None, token, host="www.test.example")
+
+    identity = asyncio.run(run()).identity
+
+    assert identity is not None
+    assert identity.principal == "pia@TEST.EXAMPLE"
+
+
+def test_a_ticket_for_one_host_gets_nobody_into_a_site_that_asks_for_another(
+    kerberos_realm: KerberosRealm, alice: Path, tmp_path: Path
+) -> None:
+    keytab = kerberos_realm.keytab(HTTP, WWW)
+
+    async def run() -> list[str]:
+        outcomes = []
+        hostname = ["{host}", "localhost", "www.test.example"]
+        async with Acceptor(keytab=keytab, rcache=tmp_path, hostname=hostname) as acceptor:
+            for host in ("www.test.example", "localhost", None):
+                try:
+                    await acceptor.accept(None, kerberos_realm.token(WWW, alice), host=host)
+                    outcomes.append("let in")
+                except AcceptError as error:
+                    outcomes.append(error.reason)
+        return outcomes
+
+    assert asyncio.run(run()) == ["let in", "wrong-host", "wrong-host"]
+
+
+def test_a_service_that_the_kdc_does_not_know_is_ours_to_answer_for(
+    kerberos_realm: KerberosRealm, password: str, tmp_path: Path
+) -> None:
+    keytab = Service("HTTP/unknown.test.example").keytab(tmp_path / "http.keytab")
+
+    async def run() -> None:
+        async with Acceptor(keytab=keytab, rcache=tmp_path) as acceptor:
+            with kerberos_realm.apply():
+                acceptor.token_by_password("pia@TEST.EXAMPLE", password)
+
+    with pytest.raises(AcceptError, match="gives no ticket for 'HTTP/unknown") as refused:
+        asyncio.run(run())
+
+    assert (refused.value.status, refused.value.reason) == (SecStatus.INTERNAL_ERROR, "kdc-failed")

@@ -15,6 +15,7 @@ from negotiate_mw.backends.gssapi import _GroupSids
 from negotiate_mw.testing import KerberosRealm, tickets
 from tests.shell.driving import Answer, Client, Site
 from tests.test_readme import BLOCKS
+from tests.wire.building import logon_info
 
 from .samba_ad import SYSTEM_PYTHON, SambaAD
 from .serving import Server, get, serve
@@ -287,6 +288,24 @@ def test_groups_of_another_account_are_403_even_where_groups_are_optional(
 
     assert (refused.status, site.asked) == (403, 0)
     assert "refused with 403: name-mismatch: " in caplog.text
+
+
+def test_a_sid_that_an_account_used_to_have_counts_as_a_group_of_our_own_realms_users_alone(
+    ad: SambaAD, keytab: Path, elsewhere: Path, sid: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """sIDHistory, which Samba doesn't put into tickets: one of our tickets, with what Windows would write into it."""
+    domain, _, rid = sid("alice").rpartition("-")
+    old = "S-1-5-21-1004336348-1177238915-682003330-1106"
+    written = logon_info(domain_sid=domain, rid=int(rid), extra=[(old, 7), ("S-1-18-1", 7)], groups=[(513, 7)])
+    changing(monkeypatch, lambda found: Attribute(written))
+    ours = PacGroups(names={old: "HR"})
+    listed = PacGroups(names={old: "HR"}, realms={"AD.TEST.EXAMPLE": domain})
+
+    _, at_home = answered(ad, keytab, ad.kinit("alice"), groups=ours)
+    _, of_elsewhere = answered(ad, elsewhere, ad.kinit("alice"), groups=listed, policy=ANYBODY)
+
+    assert at_home.scopes[0]["user"].groups == {"HR", ASSERTED, sid("alice"), sid("Domain Users")}
+    assert of_elsewhere.scopes[0]["user"].groups == {sid("Domain Users")}
 
 
 def test_without_groups_nobody_reads_them(ad: SambaAD, keytab: Path, monkeypatch: pytest.MonkeyPatch) -> None:

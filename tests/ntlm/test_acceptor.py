@@ -319,14 +319,6 @@ def test_context_takes_no_leg_after_its_last(backend: PyspnegoBackend, password:
     assert (error.status, error.reason) == (SecStatus.INVALID_HANDLE, "context-deleted")
 
 
-def test_deleted_context_holds_nothing(backend: PyspnegoBackend) -> None:
-    context, _ = challenged(backend, Client())
-
-    backend.delete(context)
-
-    assert context.handle is None
-
-
 # --- the MIC
 
 

@@ -19,8 +19,9 @@ from hypercorn.middleware import ProxyFixMiddleware as _ProxyFix
 from hypercorn.utils import wrap_app
 from websockets.sync.client import connect
 
-from negotiate_mw import connection
-from negotiate_mw.connection import Connection, Receive, Scope, Send, is_loopback, is_tls, resolve
+from negotiate_mw import ChannelBinding, ConfigurationError, bindings, connection
+from negotiate_mw.bindings import EndPoint
+from negotiate_mw.connection import Connection, Receive, Scope, Send, is_loopback, is_tls, lifespan_tls_context, resolve
 from negotiate_mw.servers.hypercorn import install
 from tests.integration.serving import SECONDS, Wire
 
@@ -33,11 +34,13 @@ class Looking:
     def __init__(self) -> None:
         self.connections: list[Connection | None] = []
         self.facts: list[tuple[bool, bool]] = []
+        self.at_start: ssl.SSLContext | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             assert (await receive())["type"] == "lifespan.startup"
             scope["state"]["app"] = "its own"
+            self.at_start = lifespan_tls_context(receive)
             await send({"type": "lifespan.startup.complete"})
             await receive()
             return await send({"type": "lifespan.shutdown.complete"})
@@ -217,3 +220,21 @@ def test_a_tls_socket_is_tls_also_where_a_proxy_shows(either: str, app: Looking,
         wire.get()
 
     assert app.facts == [(True, False), (True, True)]
+
+
+def test_the_certificate_to_be_bound_to_is_known_at_the_start_and_without_tls_there_is_none(
+    app: Looking, certificate: Path
+) -> None:
+    plain, end_point = Looking(), EndPoint(ChannelBinding.required())
+    tls = ssl.create_default_context(cafile=str(certificate))
+    with serve(app, certificate) as port, Wire(port, tls=tls) as wire:
+        wire.get()
+    with serve(plain) as port, Wire(port) as wire:
+        wire.get()
+
+    end_point.start(app.at_start)
+    with pytest.raises(ConfigurationError, match="--ssl-certfile"):
+        EndPoint(ChannelBinding.required()).start(plain.at_start)
+
+    der = ssl.PEM_cert_to_DER_cert(certificate.read_text())
+    assert end_point.of(app.at_start) == bindings.of_certificate(der)

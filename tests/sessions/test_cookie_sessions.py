@@ -399,6 +399,20 @@ async def test_a_session_of_another_audience_is_none(made_for: str, used_for: st
 
 
 @on_a_loop
+async def test_audiences_whose_cookies_share_a_name_share_no_session() -> None:
+    made_for, used_for = "site116442", "site134824"  # their hashes begin alike
+    assert Cookie(is_tls=True, audience=made_for).name == Cookie(is_tls=True, audience=used_for).name
+    browser = Browser(site_of(CookieSessions(keys=[KEY], audience=made_for)))
+    await browser.get(b"Alice")
+
+    other = Browser(site_of(CookieSessions(keys=[KEY], audience=used_for)))
+    other.jar.update(browser.jar)
+    answer = await other.get()
+
+    assert answer.status == 401
+
+
+@on_a_loop
 async def test_a_shared_domain_is_another_cookie() -> None:
     browser = Browser(site_of(CookieSessions(keys=[KEY], domain="corp.example")))
     await browser.get(b"Alice")
@@ -524,6 +538,23 @@ async def test_ended_sessions_are_remembered_until_they_would_have_ended_and_no_
     await log_in_and_out(app)
 
     assert (before, len(sessions._ended)) == (5, 1)
+
+
+@on_a_loop
+async def test_of_more_log_outs_than_are_remembered_the_latest_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cookie_module, "_ENDED", 3)
+    sessions = CookieSessions(keys=[KEY])
+    _, app = site_with_logout(sessions)
+    copies = [Browser(app) for _ in range(5)]
+
+    for copy in copies:
+        browser = Browser(app)
+        await browser.get(b"Alice")
+        copy.jar.update(browser.jar)
+        await browser.get(path="/logout")
+
+    assert [(await copy.get()).status for copy in copies[2:]] == [401, 401, 401]
+    assert len(sessions._ended) == 3
 
 
 @on_a_loop

@@ -18,7 +18,7 @@ from negotiate_mw.testing.scripted import user
 
 DOMAIN = "S-1-5-21-3623811015-3361044348-30300820"
 # what a session doesn't remember: forwarded tickets stay where they are
-LEFT_OUT = {"delegated": None, "service_tickets": None}
+LEFT_OUT = {"claims": None, "delegated": None, "service_tickets": None}
 
 
 def full(**changed: Any) -> Identity:

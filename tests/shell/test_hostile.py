@@ -117,6 +117,7 @@ def test_any_tokens_to_the_real_acceptor_give_an_answer_of_ours_and_leave_nothin
     backend = FakeBackend(unfinished(), last)
     acceptor = Acceptor()
     acceptor._kerberos = backend
+    acceptor.acquired = True
     app = NegotiateMiddleware(Site(), acceptor=acceptor)
 
     answers = asyncio.run(talk(app, [("GET", [negotiate(token)], "", "1.1") for token in tokens]))
@@ -200,6 +201,7 @@ async def test_no_broken_header_puts_a_token_into_the_log_or_the_answer(
     caplog.set_level(logging.DEBUG)
     acceptor = Acceptor()
     acceptor._kerberos = FakeBackend(AcceptError(SecStatus.LOGON_DENIED, "replay", token=CANARY))
+    acceptor.acquired = True
 
     def page(scope: Any, refusal: Refusal) -> Any:
         raise KeyError("template")

@@ -308,6 +308,20 @@ def test_nor_has_one_whose_environment_turns_the_file_off(
     asyncio.run(run())
 
 
+def test_a_node_whose_environment_names_its_own_replay_file_has_something_to_fall_back_on(
+    nodes: Nodes, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KRB5RCACHENAME", f"file2:{tmp_path}/own.rcache2")
+    acceptor = Acceptor(keytab=nodes.keytab, replay=RedisReplayCache(redis_server.url, when_down="local"))
+
+    async def run() -> bool:
+        async with acceptor:
+            return acceptor.ready()
+
+    assert asyncio.run(run())
+    assert (tmp_path / "own.rcache2").exists()
+
+
 def test_a_handshake_of_three_legs_is_asked_for_the_leg_that_has_the_authenticator(
     nodes: Nodes, redis_server: RedisServer, tmp_path: Path
 ) -> None:
@@ -376,6 +390,7 @@ def test_what_has_no_authenticator_that_can_be_read_logs_nobody_in_whatever_the_
     store = Counting()
     acceptor = Acceptor(replay=store, rcache="none", offload="never")
     acceptor._kerberos = backend
+    acceptor.acquired = True
 
     async def run() -> str:
         context = None

@@ -19,7 +19,7 @@ HTTP = "HTTP/localhost"
 
 @contextmanager
 def calls() -> Iterator[Counter[str]]:
-    """Which functions of the package are called, as ``"telemetry.accepted"``."""
+    """Which functions of the package are called, as ``"telemetry.logged_in"``."""
     seen: Counter[str] = Counter()
 
     def note(frame: FrameType, event: str, _: object) -> None:
@@ -54,6 +54,6 @@ def test_a_log_in_calls_three_functions_that_tell_of_it_and_nothing_that_explain
 
     telling = {name: count for name, count in seen.items() if name.startswith("telemetry.")}
     modules = {name.partition(".")[0] for name in seen}
-    assert telling == {"telemetry.stepped": 1, "telemetry.logged_in": 1, "telemetry.accepted": 1}
+    assert telling == {"telemetry.stepped": 1, "telemetry.logged_in": 1}
     assert not modules & {"refusal", "refusal_log", "refusal_page", "diagnosis", "causes", "decoding", "metrics"}
     assert "accept" in modules

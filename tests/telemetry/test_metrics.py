@@ -198,7 +198,7 @@ def test_reasons_of_an_apps_own_acceptor_are_bounded(reader: Reader) -> None:
 
 def test_a_mechanism_that_nobody_knows_has_one_name(reader: Reader) -> None:
     for number in range(10):
-        telemetry.accepted(user("alice@EXAMPLE.COM", mechanism=f"mechanism-{number}"))
+        telemetry.logged_in({"type": "http"}, user("alice@EXAMPLE.COM", mechanism=f"mechanism-{number}"))
 
     assert reader.counts("handshakes") == {handshake(OTHER, "accepted"): 10}
 

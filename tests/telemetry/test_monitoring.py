@@ -35,7 +35,7 @@ def exported() -> Iterator[str]:
         set_provider(patch, provider)
         pool = StepPool(threads=1, queue=1)
         telemetry.watch_pool("kerberos", pool, 2)
-        telemetry.accepted(user("alice@EXAMPLE.COM"))
+        telemetry.logged_in({"type": "http"}, user("alice@EXAMPLE.COM"))
         telemetry.turned_away({"headers": []}, Refusal(status=401), "replay")
         telemetry.turned_away({"headers": []}, Refusal(status=503), "keytab")
         telemetry.stepped("kerberos", 0.00005)

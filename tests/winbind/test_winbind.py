@@ -405,6 +405,16 @@ def test_a_winbindd_that_has_ended_is_ours_to_mend(alice: Client, monkeypatch: p
     asyncio.run(legs())
 
 
+def test_a_winbindd_that_ends_before_it_has_said_whose_log_in_it_is_lets_nobody_in(
+    alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wbclient.Winbind, "account", lambda self, sid: _gone(self))
+
+    error = refusal(alice)
+
+    assert (error.status, error.reason) == (SecStatus.NO_AUTHENTICATING_AUTHORITY, "winbind")
+
+
 def _gone(self: wbclient.Winbind) -> str:
     raise wbclient.WinbindError("WBC_ERR_WINBIND_NOT_AVAILABLE")
 

@@ -168,8 +168,12 @@ def logon_info(
     resource_domain_sid: str | None = None,
     resource: Sequence[tuple[int, int]] = (),
     flags: int = 0x20,
+    null_for_empty: bool = False,
 ) -> bytes:
-    """KERB_VALIDATION_INFO: the structure's fields in order, and what they point to collected on the way."""
+    """KERB_VALIDATION_INFO: the structure's fields in order, and what they point to collected on the way.
+
+    ``null_for_empty``: a text that is empty is a null pointer, instead of a pointer to no characters.
+    """
     fixed, behind = bytearray(), bytearray()
     referents = count(0x20000, 4)
 
@@ -185,7 +189,7 @@ def logon_info(
         octets = value.encode("utf-16-le")
         fixed.extend(len(octets).to_bytes(2, "little") * 2)
         units = (len(octets) // 2).to_bytes(4, "little")
-        pointer(units + bytes(4) + units + octets)
+        pointer(None if null_for_empty and not octets else units + bytes(4) + units + octets)
 
     def sid(value: str) -> bytes:
         octets = sid_octets(value)

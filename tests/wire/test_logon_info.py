@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from negotiate_mw.wire.errors import WireError
 from negotiate_mw.wire.logon_info import LogonInfo, read_logon_info
 
-from . import building, vectors
+from . import building, claims_vectors, vectors
 from .building import PROPERTY, logon_info
 
 DOMAIN = "S-1-5-21-1-2-3"
@@ -62,6 +62,20 @@ def test_domain_local_groups_are_of_their_own_domain() -> None:
     assert "S-1-5-21-7-8-9-1200" in info.group_sids()
 
 
+def test_domain_local_groups_of_a_newer_samba_come_apart_from_the_others_and_count() -> None:
+    """Samba 4.22 as its KDC compresses SIDs of the service's domain (MS-KILE 3.3.5.6.3.1): nested groups too."""
+    domain = "S-1-5-21-2692367991-3440342394-1178399520"
+
+    info = read_logon_info(claims_vectors.LOGON_INFO_LOCAL_GROUPS)
+
+    assert (info.group_rids, info.resource_domain_sid, info.resource_rids) == ((513, 1106, 1107), domain, (1108, 1109))
+    assert info.group_sids() == {
+        *(f"{domain}-{rid}" for rid in (513, 1106, 1107, 1108, 1109)),
+        "S-1-18-1",
+        "S-1-5-21-0-0-0-497",
+    }
+
+
 def test_primary_group_counts_though_it_is_not_listed() -> None:
     assert read_logon_info(logon_info(primary=1300, groups=[], extra=[])).group_sids() == {f"{DOMAIN}-1300"}
 
@@ -93,12 +107,19 @@ def test_groups_of_a_domain_that_is_not_named_are_malformed() -> None:
     assert "isn't named" in refused(logon_info(resource=[(1200, 7)])).detail
 
 
-def test_strings_may_have_room_to_spare_or_be_null() -> None:
+def test_strings_may_have_room_to_spare() -> None:
     data = bytearray(logon_info(""))
     data[70:72] = (64).to_bytes(2, "little")  # EffectiveName's MaximumLength
     spare = edited(bytes(data), 16 + 220, 32)  # and its room, by the array itself
 
     assert read_logon_info(spare).account_name == ""
+
+
+def test_strings_may_be_null() -> None:
+    info = read_logon_info(logon_info("alice", null_for_empty=True))
+
+    assert (info.account_name, info.user_sid) == ("alice", f"{DOMAIN}-1102")
+    assert info.group_sids() == read_logon_info(logon_info("alice")).group_sids()
 
 
 def test_account_outside_the_basic_plane_is_read() -> None:
