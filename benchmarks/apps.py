@@ -1,18 +1,58 @@
-"""The apps under measurement: one that does nothing, and the same behind the middleware with all its defaults."""
+"""The apps under measurement: one that answers who asks, and that one behind the middleware.
 
+Law: whatever authenticates answers with the user that it found, so that a request's answer proves who was let in;
+``bare.bare`` answers the same bytes without looking. Functions make apps that need an environment of their own.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+from benchmarks.bare import BODY, CONTENT, PATH, USER, bare
 from negotiate_mw import NegotiateMiddleware
 from negotiate_mw.connection import Receive, Scope, Send
 
-BODY = b"hello\n"
-_HEADERS = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(BODY)).encode())]
+if TYPE_CHECKING:
+    from negotiate_mw import CookieSessions, RedisSessions
 
 
-async def bare(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers every request with the same six bytes."""
+async def whoami(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with the user's principal."""
     if scope["type"] != "http":
         raise ValueError(f"no {scope['type']} here")
-    await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-    await send({"type": "http.response.body", "body": BODY})
+    body = f"{scope['user'].principal}\n".encode()
+    headers = [CONTENT, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
-ours = NegotiateMiddleware(bare)
+__all__ = ["BODY", "PATH", "USER", "bare", "bound", "cookie", "exempt", "ours", "redis", "whoami"]
+
+ours = NegotiateMiddleware(whoami)
+
+
+def exempt() -> NegotiateMiddleware:
+    return NegotiateMiddleware(bare, exempt=(PATH,))
+
+
+def bound() -> NegotiateMiddleware:
+    return NegotiateMiddleware(whoami, connection_bound=True)
+
+
+def cookie() -> NegotiateMiddleware:
+    return NegotiateMiddleware(whoami, sessions=cookie_sessions())
+
+
+def redis() -> NegotiateMiddleware:
+    return NegotiateMiddleware(whoami, sessions=redis_sessions())
+
+
+def cookie_sessions() -> "CookieSessions":
+    from negotiate_mw import CookieSessions  # here, so that the defaults alone load no more than they need
+
+    return CookieSessions(keys=[os.environ["SESSION_KEY"]], max_age=86400, idle=3600)
+
+
+def redis_sessions() -> "RedisSessions":
+    from negotiate_mw import RedisSessions
+
+    return RedisSessions(os.environ["SESSION_REDIS"], keys=[os.environ["SESSION_KEY"]], max_age=86400, idle=3600)

@@ -9,16 +9,21 @@ while the clock runs.
 import argparse
 import gc
 import random
+import secrets
+import ssl
 import sys
+import tempfile
 from base64 import b64encode
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from time import perf_counter
 
 from benchmarks.apps import bare
-from benchmarks.report import Figure, machine, table
-from negotiate_mw import NegotiateMiddleware
-from negotiate_mw.connection import STATE_KEY, Connection, Message, Scope
+from benchmarks.report import Aim, Figure, Outcome, machine, table
+from benchmarks.servers import certificate
+from negotiate_mw import CookieSessions, NegotiateMiddleware
+from negotiate_mw.connection import STATE_KEY, Connection, Message, Receive, Scope
 from negotiate_mw.contexts import ContextStore
 from negotiate_mw.handshake import Handshake, State
 from negotiate_mw.respond import ASGIApp
@@ -83,7 +88,7 @@ async def send(message: Message) -> None:
     pass
 
 
-def each(app: ASGIApp, scope: Scope) -> float:
+def each(app: ASGIApp, scope: Scope, receive: Receive = receive) -> float:
     """Microseconds of one request."""
     with no_collections():
         began = perf_counter()
@@ -92,28 +97,97 @@ def each(app: ASGIApp, scope: Scope) -> float:
         return (perf_counter() - began) * 1e6 / REQUESTS
 
 
-def over_bare(app: ASGIApp, path: str, rounds: int) -> Figure:
+def over_bare(app: ASGIApp, scope: Scope, rounds: int, receive: Receive = receive) -> Figure:
     """Microseconds that ``app`` takes more than the bare app, for the same request."""
-    scope = request(path)
-    each(app, scope)
-    return Figure.of([each(app, scope) - each(bare, scope) for _ in range(rounds)])
+    each(app, scope, receive)
+    return Figure.of([each(app, scope, receive) - each(bare, scope, receive) for _ in range(rounds)])
+
+
+class Cycle:
+    """Stands in for uvicorn's object behind a request's ``receive``, on a TLS connection."""
+
+    __module__ = "uvicorn.protocols.http.stand_in"  # by which uvicorn is known
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self.flow, self.transport = object(), self
+        self._extra = {"sslcontext": context, "peername": ("192.0.2.7", 50000)}
+
+    def get_extra_info(self, name: str) -> object:
+        return self._extra.get(name)
+
+    async def receive(self) -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def bound() -> tuple[NegotiateMiddleware, Scope, Receive]:
+    """The middleware, and a request on a connection that proved its TLS channel when somebody logged in."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory() as folder:
+        key, cert = certificate(Path(folder))
+        context.load_cert_chain(cert, key)
+    acceptor = ScriptedAcceptor({OPENING: (user("alice@EXAMPLE.COM", channel_bound=True), b"ServerBlob1")})
+    finish(acceptor.acquire())
+    app = NegotiateMiddleware(bare, acceptor=acceptor, connection_bound=True)
+    scope, receive = {**request("/"), "scheme": "https"}, Cycle(context).receive
+    finish(app(scope, receive, send))
+    scope["headers"] = scope["headers"][:-1]
+    check(app, scope, receive)
+    return app, scope, receive
+
+
+def remembered() -> tuple[NegotiateMiddleware, Scope, Receive]:
+    """The middleware, and a request with the cookie of a session that is open here."""
+    acceptor = ScriptedAcceptor({OPENING: (user("alice@EXAMPLE.COM"), b"ServerBlob1")})
+    finish(acceptor.acquire())
+    sessions = CookieSessions(keys=[secrets.token_urlsafe(32)])
+    view = sessions.session({"headers": []}, is_tls=False)
+    finish(view.begin(user("alice@EXAMPLE.COM")))
+    app, scope = NegotiateMiddleware(bare, acceptor=acceptor, sessions=sessions), request("/")
+    scope["headers"] = [*scope["headers"][:-1], (b"cookie", (view.set_cookie() or b"").partition(b";")[0])]
+    check(app, scope, receive)
+    return app, scope, receive
+
+
+def check(app: NegotiateMiddleware, scope: Scope, receive: Receive) -> None:
+    """Somebody is let in."""
+    statuses = []
+
+    async def send(message: Message) -> None:
+        statuses.append(message.get("status", 200))
+
+    finish(app(scope, receive, send))
+    if set(statuses) != {200}:
+        raise RuntimeError(f"the answer is {statuses}")
 
 
 def requests(rounds: int) -> str:
     """The table of requests."""
+    return bars_in_process(rounds).text
+
+
+def bars_in_process(rounds: int) -> Outcome:
+    """The table of requests, and what it says of the aims."""
     acceptor = ScriptedAcceptor({OPENING: (user("alice@EXAMPLE.COM"), b"ServerBlob1")})
     finish(acceptor.acquire())
     exempt = NegotiateMiddleware(bare, acceptor=acceptor, exempt=("/healthz", "/static/*"))
+    log_in = NegotiateMiddleware(bare, acceptor=acceptor)
     cases = (
-        ("exempt, exact path", exempt, "/healthz", "0.6"),
-        ("exempt, whole segment", exempt, "/static/app.css", ""),
-        ("log-in in one leg, scripted acceptor", NegotiateMiddleware(bare, acceptor=acceptor), "/", ""),
+        ("exempt, exact path", exempt, request("/healthz"), receive, 0.6),
+        ("exempt, whole segment", exempt, request("/static/app.css"), receive, None),
+        ("bound to its connection", *bound(), 2.0),
+        ("cookie session in the cache", *remembered(), None),
+        ("log-in in one leg, scripted acceptor", log_in, request("/"), receive, None),
     )
-    rows = []
-    for text, app, path, most in cases:
-        rows.append([text, f"{over_bare(app, path, rounds):.2f}", most])
+    rows, aims = [], []
+    for text, app, scope, receiving, most in cases:
+        cost = over_bare(app, scope, rounds, receiving)
+        rows.append([text, f"{cost:.2f}", f"{most or ''}"])
+        if most is not None:
+            aims.append(
+                Aim(f"in process, {text}: over the bare app", f"≤ {most} µs", f"{cost:.2f}", cost.median <= most)
+            )
         acceptor.contexts.clear()
-    return table(["request", "µs over the bare app (quartiles)", "at most"], rows)
+    return Outcome("inprocess", table(["request", "µs over the bare app (quartiles)", "at most"], rows), {}, aims)
 
 
 def batch(size: int) -> int:

@@ -1,6 +1,9 @@
 """How many instructions one successful log-in takes, by callgrind: what do log and metrics add to it?
 
     .venv/bin/python -m benchmarks.instructions [--against GIT_REF] [--check]
+    .venv/bin/python -m benchmarks.instructions --update-baseline
+
+The second counts the three requests of ``tests/performance``, and writes down what they take now.
 
 Counts, unlike times, hardly depend on the machine's other work. Law: each figure is the difference of a long run and a
 short one, so that neither the start nor the end is in it; every run is a process of its own, with one hash seed and
@@ -10,33 +13,91 @@ without garbage collections, and has to let everybody in.
 import argparse
 import gc
 import io
+import json
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tempfile
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.apps import bare
-from benchmarks.in_process import OPENING, finish, receive, request
+from benchmarks.in_process import OPENING, finish, receive, remembered, request
 from benchmarks.kerberos import make_tokens
 from benchmarks.report import machine, table
 from negotiate_mw import Acceptor, NegotiateMiddleware
-from negotiate_mw.connection import Message
+from negotiate_mw.connection import Message, Receive, Scope
 from negotiate_mw.testing import KerberosRealm, ScriptedAcceptor, user
 
 ROOT = Path(__file__).resolve().parent.parent
 SPN = "HTTP/localhost"
 SHORT, LONG = 20, 220  # log-ins
+# kinds of requests, and how many to count: the cheaper, the more, so that what happens once can't count for much
+HOT = {"log-in": 500, "session": 500, "exempt": 5000}
+BASELINE = ROOT / "tests" / "performance" / "baseline.json"
 MOST_PERCENT = 1.0  # that a log-in may pay for what is told of it
 # what a log-in runs through of log and metrics, each a line of its own
 TELLING = re.compile(r"^ +telemetry\.(logged_in|accepted|stepped|session_looked_up)\(.*\)\n", re.MULTILINE)
 COLLECTED = re.compile(r"Collected : (\d+)")
+
+
+def requests_of(counts: Sequence[int]) -> None:
+    """So many requests of each kind of ``HOT``, in the process that is measured."""
+    kinds = [make() for make in (scripted, remembered, exempt)]
+    gc.collect()
+    gc.disable()
+    for (app, scope, receiving), count in zip(kinds, counts, strict=True):
+        for _ in range(count):
+            finish(app(scope, receiving, discard))
+
+
+async def discard(message: Message) -> None:
+    if message.get("status", 200) != 200:
+        raise RuntimeError(f"the answer is {message['status']}")
+
+
+def scripted() -> tuple[NegotiateMiddleware, Scope, Receive]:
+    acceptor = ScriptedAcceptor({OPENING: (user("alice@EXAMPLE.COM"), b"ServerBlob1")})
+    finish(acceptor.acquire())
+    return NegotiateMiddleware(bare, acceptor=acceptor), request("/"), receive
+
+
+def exempt() -> tuple[NegotiateMiddleware, Scope, Receive]:
+    return NegotiateMiddleware(bare, acceptor=ScriptedAcceptor({}), exempt=("/healthz",)), request("/healthz"), receive
+
+
+def interpreter() -> str:
+    """What instruction counts depend on: another build of Python takes others for the same."""
+    optimised = "optimised" if "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS")) else "plain"
+    build = f"{platform.python_compiler()}, {optimised}"
+    return f"{platform.python_implementation()} {platform.python_version()} {platform.machine()} ({build})"
+
+
+def hot_path() -> dict[str, int]:
+    """Instructions of one request of each kind of ``HOT``; takes a quarter of a minute on two cores."""
+    short = [SHORT] * len(HOT)
+    runs = [short, *([*short[:kind], SHORT + more, *short[kind + 1 :]] for kind, more in enumerate(HOT.values()))]
+
+    def total(counts: Sequence[int]) -> int:
+        return run(ROOT, "hot", ",".join(map(str, counts)), Path(), metrics=False)
+
+    with ThreadPoolExecutor(2) as pool:
+        base, *longer = pool.map(total, runs)
+    return {case: round((each - base) / more) for (case, more), each in zip(HOT.items(), longer, strict=True)}
+
+
+def update_baseline() -> None:
+    """Write down what the hot path takes now, under this interpreter."""
+    known = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
+    BASELINE.write_text(json.dumps({**known, interpreter(): hot_path()}, indent=2, sort_keys=True) + "\n")
 
 
 def log_in(case: str, count: int, folder: Path, *, metrics: bool) -> None:
@@ -82,7 +143,7 @@ def instructions(tree: Path, case: str, folder: Path, *, metrics: bool = False) 
     return (totals[1] - totals[0]) / (LONG - SHORT)
 
 
-def run(tree: Path, case: str, count: int, folder: Path, *, metrics: bool) -> int:
+def run(tree: Path, case: str, count: int | str, folder: Path, *, metrics: bool) -> int:
     valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
     child = [sys.executable, "-m", "benchmarks.instructions", "--child", case, str(count), str(folder)]
     done = subprocess.run(
@@ -171,14 +232,19 @@ def main() -> None:
     parser.add_argument(
         "--check", action="store_true", help=f"fail if telling costs over {MOST_PERCENT} %% of a log-in"
     )
+    parser.add_argument("--update-baseline", action="store_true", help="write down what the hot path takes now")
     parser.add_argument("--child", nargs=3, metavar=("CASE", "COUNT", "FOLDER"), help=argparse.SUPPRESS)
     parser.add_argument("--metrics", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         case, count, folder = arguments.child
+        if case == "hot":
+            return requests_of([int(each) for each in count.split(",")])
         return log_in(case, int(count), Path(folder), metrics=arguments.metrics)
     if shutil.which("valgrind") is None:
         sys.exit("instructions: valgrind is missing: sudo apt-get install --no-install-recommends valgrind")
+    if arguments.update_baseline:
+        return update_baseline()
     text, worst = measure(arguments.against)
     print(text, end="\n\n")
     print(machine())

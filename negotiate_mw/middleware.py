@@ -77,6 +77,19 @@ _SWEEP_SLACK = 0.1  # seconds; so that one sweep takes a crowd of about the same
 _RETRY_SECONDS = 1.0  # between two tries to acquire, where the server runs no lifespan
 
 
+class _Credentials(AuthCredentials):
+    """Starlette's, for one request: a list of its own, and only once somebody asks, since groups can be a thousand."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+
+    def __getattr__(self, name: str) -> list[str]:
+        if name != "scopes":
+            raise AttributeError(name)
+        self.scopes = list(self._identity.scopes)
+        return self.scopes
+
+
 class _Outer:
     """What an outer NegotiateMiddleware found: recognised by this class, which no scope of a server holds."""
 
@@ -225,7 +238,7 @@ class NegotiateMiddleware:
         identity = decision.identity
         scope[_DECIDED] = _Outer(identity)
         if identity is not None:
-            scope["user"], scope["auth"] = identity, AuthCredentials(identity.scopes)
+            scope["user"], scope["auth"] = identity, _Credentials(identity)
         if identity is None or outer is not None:
             return await self.app(scope, receive, with_cookie(send, session))
         proof = carrying(decision.scheme, decision.token) if decision.token else None

@@ -134,6 +134,20 @@ async def test_an_ntlm_that_cannot_be_offered_is_said_to_the_operator_once(caplo
     assert [record.negotiate_event for record in caplog.records] == ["ntlm-withheld"]  # type: ignore[attr-defined]
 
 
+@on_a_loop
+async def test_what_an_app_adds_to_a_requests_scopes_is_that_requests_alone() -> None:
+    site = Site()
+    client = Client(protected(site))
+
+    for _ in range(2):
+        await client.get(b"OneLeg")
+        site.scopes[-1]["auth"].scopes.append("admin")
+
+    first, second = (scope["auth"].scopes for scope in site.scopes)
+    assert first == second == ["authenticated", "kerberos", "admin"]
+    assert not hasattr(site.scopes[0]["auth"], "roles")
+
+
 # the last token
 
 
