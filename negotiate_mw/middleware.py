@@ -225,7 +225,7 @@ class NegotiateMiddleware:
             is_https = self._policy.tls_terminated_by_proxy or is_tls(scope, receive, send)
             session = self._sessions.session(scope, is_tls=is_https)
         if self._is_exempt(scope):
-            return await self.app(scope, receive, with_cookie(send, session))
+            return await self.app(scope, receive, send if session is None else with_cookie(send, session))
         decision = self._gate(scope, receive, send)
         if decision is None and outer is not None:
             decision = await self._second_opinion(outer)
@@ -237,10 +237,12 @@ class NegotiateMiddleware:
             scope["headers"] = http.without_login(scope["headers"])  # an app has no use for it, and may log headers
         identity = decision.identity
         scope[_DECIDED] = _Outer(identity)
-        if identity is not None:
+        if identity is None:
+            scope["user"], scope["auth"] = _ANONYMOUS, _NO_CREDENTIALS
+        else:
             scope["user"], scope["auth"] = identity, _Credentials(identity)
         if identity is None or outer is not None:
-            return await self.app(scope, receive, with_cookie(send, session))
+            return await self.app(scope, receive, send if session is None else with_cookie(send, session))
         proof = carrying(decision.scheme, decision.token) if decision.token else None
         persistent = None if self._bound is None else self._persistence(self._bound, scope)
         send = with_identity_headers(send, proof, persistent, session)
@@ -429,7 +431,8 @@ class NegotiateMiddleware:
             telemetry.turned_away(scope, refusal, decision.reason)
             await self._refusals.write(scope, refusal, decision.reason, decision.detail)
         challenges = self._challenges(scope, receive, send, decision)
-        send = with_cookie(send, session)
+        if session is not None:
+            send = with_cookie(send, session)
         if scope["type"] == "websocket":
             return await refuse_websocket(scope, receive, send, refusal, challenges)
         scope["user"], scope["auth"] = _ANONYMOUS, _NO_CREDENTIALS

@@ -80,14 +80,12 @@ def with_identity_headers(
     return sending
 
 
-def with_cookie(send: Send, session: Session | None) -> Send:
+def with_cookie(send: Send, session: Session) -> Send:
     """Wrap ``send`` for a request that has, or could have, a session, and is nobody's as yet.
 
     Whoever else gets a ``Set-Cookie`` of ours gets that session with it, or loses the own one; so such a response is
     one user's, whatever page it is.
     """
-    if session is None:
-        return send
 
     async def sending(message: Message) -> None:
         if message["type"] in _STARTS and (cookie := session.set_cookie()) is not None:
