@@ -153,7 +153,7 @@ def test_a_log_in_is_nobody_elses_though_much_is_worked_out_once(service: Servic
         (ALICE, account("alice"), bound, (ALICE, SID, True)),
         (ALICE, account("alice", sid=other), None, (ALICE, other, False)),
         ("bob@TEST.EXAMPLE", account("bob"), None, ("bob@TEST.EXAMPLE", SID, False)),
-        ("alice@ELSEWHERE.EXAMPLE", account("alice"), None, ("name-mismatch",)),
+        ("alice@ELSEWHERE.EXAMPLE", account("alice"), None, ("alice@ELSEWHERE.EXAMPLE", None, False)),
         (ALICE, account("bob"), None, ("name-mismatch",)),
         (ALICE, None, None, ("pac-missing",)),
     ]
