@@ -1,4 +1,4 @@
-"""How many bytes of Redis one session takes: a real redis-server, sessions as the middleware writes them.
+"""How many bytes of Redis one session takes, and one authenticator: a real redis-server, as the package writes them.
 
 Law: the server's own count (``used_memory``, keys, values and tables together), before and after; what is printed for a
 million is that number, measured with ``--sessions 1000000``, or multiplied, and then it says so.
@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from redis.asyncio import Redis
 
-from negotiate_mw import RedisSessions, redis_store
+from negotiate_mw import RedisReplayCache, RedisSessions, redis_store
 from negotiate_mw.identity import Identity
 
 MILLION = 1_000_000
@@ -63,11 +63,30 @@ async def fill(url: str, sessions: int, groups: int) -> tuple[int, float]:
     return after - before, taken
 
 
+async def spend(url: str, authenticators: int) -> int:
+    """Bytes that the server has more."""
+    redis = Redis.from_url(url)
+    before = (await redis.info("memory"))["used_memory"]
+    replay = RedisReplayCache(url, when_down="refuse")
+    numbers = iter(range(authenticators))
+
+    async def log_in() -> None:
+        for number in numbers:
+            await replay.spend(number.to_bytes(200))
+
+    await asyncio.gather(*(log_in() for _ in range(AT_ONCE)))
+    after = (await redis.info("memory"))["used_memory"]
+    await replay.aclose()
+    await redis.aclose()
+    return after - before
+
+
 def main() -> None:
     """Fill a server of its own, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sessions", type=int, default=20_000)
     parser.add_argument("--groups", type=int, default=20)
+    parser.add_argument("--authenticators", type=int, default=20_000)
     options = parser.parse_args()
     with socket.socket() as probe, tempfile.TemporaryDirectory() as directory:
         probe.bind(("127.0.0.1", 0))
@@ -78,7 +97,9 @@ def main() -> None:
         try:
             while socket.socket().connect_ex(("127.0.0.1", port)):
                 time.sleep(0.05)
-            size, taken = asyncio.run(fill(f"redis://127.0.0.1:{port}", options.sessions, options.groups))
+            url = f"redis://127.0.0.1:{port}"
+            size, taken = asyncio.run(fill(url, options.sessions, options.groups))
+            spent = asyncio.run(spend(url, options.authenticators))
         finally:
             server.terminate()
             server.wait()
@@ -87,6 +108,8 @@ def main() -> None:
     print(f"{options.sessions / taken:.0f} log-ins/s of one process (session alone)")
     how = "measured" if options.sessions == MILLION else "extrapolated"
     print(f"a million: {each * MILLION / 2**30:.2f} GiB ({how})")
+    each = spent / options.authenticators
+    print(f"{options.authenticators} authenticators, for the time that they are remembered: {each:.0f} bytes each")
 
 
 if __name__ == "__main__":

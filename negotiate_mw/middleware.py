@@ -74,6 +74,7 @@ _ANONYMOUS = Anonymous()
 _NO_CREDENTIALS = AuthCredentials()
 _NO_CREDENTIALS.scopes = ()  # type: ignore[assignment] # shared by all requests, so nobody may add to it
 _SWEEP_SLACK = 0.1  # seconds; so that one sweep takes a crowd of about the same age
+_MOST_ADMITTED = 1000  # a few KiB each, with their groups
 _RETRY_SECONDS = 1.0  # between two tries to acquire, where the server runs no lifespan
 
 
@@ -209,6 +210,7 @@ class NegotiateMiddleware:
         self._realms: frozenset[str] | None = None
         self._domains: frozenset[str] | None = None
         self._rules: Rules | None = None
+        self._admitted: dict[int, tuple[Identity, Pass | Refuse]] = {}
         self._retry_at = 0.0
         self._has_withheld = False
 
@@ -416,10 +418,20 @@ class NegotiateMiddleware:
             stored = await session.open()
             telemetry.session_looked_up(found=stored is not None)
         for identity in (presumed, bound, stored):
-            decision = None if identity is None else admit(identity, rules)
-            if isinstance(decision, Pass):
+            if identity is not None and isinstance(decision := self._admit(identity, rules), Pass):
                 return decision
         return None
+
+    def _admit(self, identity: Identity, rules: Rules) -> Pass | Refuse:
+        """``admit`` for somebody remembered: worked out once for each object, as long as the rules are the same."""
+        known = self._admitted.get(id(identity))
+        if known is None or known[0] is not identity:
+            known = identity, admit(identity, rules)
+            if self._policy.username is None:  # else the app's own function may say something else each time
+                if len(self._admitted) >= _MOST_ADMITTED:
+                    self._admitted.clear()
+                self._admitted[id(identity)] = known  # which keeps it alive, so that no other gets its number
+        return known[1]
 
     async def _refuse(
         self, scope: Scope, receive: Receive, send: Send, decision: Challenge | Refuse, session: Session | None
@@ -480,6 +492,7 @@ class NegotiateMiddleware:
         realms, domains = self._acceptor.realms, self._acceptor.ntlm_domains
         if self._rules is None or realms is not self._realms or domains is not self._domains:
             self._rules = self._policy.rules(realms, domains)
+            self._admitted.clear()
             self._realms, self._domains = realms, domains
         return self._rules
 

@@ -206,9 +206,7 @@ class CookieSessions:
         return value
 
     def _seal_again(self, cookie: Cookie, live: _Live, now: float) -> bytes | None:
-        """The ``Set-Cookie`` that says that the session was used just now; None where that was said already."""
-        if now < live.reseal_at:
-            return None
+        """The ``Set-Cookie`` that says that the session was used just now; None if browsers would drop it."""
         live.reseal_at = now + _RESEAL_SECONDS  # for whoever comes with the same cookie in the meantime
         fresh = self._live(replace(live.record, seen=int(now)), now)
         value = self._seal(cookie, fresh)
@@ -313,7 +311,7 @@ class CookieSession:
             return None  # whoever ended it has said so already, and may have put a new one in its place
         if self._value is not None:
             return self._cookie.set(self._value, live.ends - now)
-        return self._home._seal_again(self._cookie, live, now)
+        return None if now < live.reseal_at else self._home._seal_again(self._cookie, live, now)
 
     def end(self) -> None:
         """End it, and have the client forget it."""

@@ -7,7 +7,6 @@ there twice is nobody's session and is to be cleared. Nothing that a client send
 import hashlib
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from negotiate_mw.errors import ConfigurationError
 
@@ -17,20 +16,10 @@ _DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 _NAME = "negotiate-mw"
 
 
-class Found(NamedTuple):
-    """What a request's headers have under a cookie's name.
-
-    Attributes:
-        value: its value, which may be garbage; None if there is no one value.
-        is_stray: True if there is something that is to be cleared.
-    """
-
-    value: bytes | None
-    is_stray: bool
-
-
-_NOTHING = Found(None, False)
-_STRAY = Found(None, True)
+# what a request's headers have under the cookie's name: a value, which may be garbage; and is something to be cleared?
+Found = tuple[bytes | None, bool]
+_NOTHING: Found = (None, False)
+_STRAY: Found = (None, True)
 
 
 class Cookie:
@@ -64,13 +53,16 @@ class Cookie:
 
     def read(self, headers: Iterable[tuple[bytes, bytes]]) -> Found:
         """What a request's headers have of it."""
-        values = [value for name, line in headers if name == b"cookie" for value in self._values(line)]
+        values: list[bytes] = []
+        for name, line in headers:
+            if name == b"cookie":
+                values += self._values(line)
         if not values:
             return _NOTHING
         value = values[0].rstrip()
         if len(values) > 1 or not 0 < len(value) <= _LARGEST_READ:
             return _STRAY
-        return Found(value, False)
+        return value, False
 
     def set(self, value: bytes, max_age: float) -> bytes:
         """``Set-Cookie`` for ``value``, for ``max_age`` seconds."""

@@ -35,7 +35,7 @@ def test_an_audience_has_a_cookie_of_its_own() -> None:
 
     assert wiki.name.startswith(b"__Host-negotiate-mw-")
     assert len({wiki.name, TLS.name, Cookie(is_tls=True, audience="hr").name}) == 3
-    assert wiki.read(headers(TLS.name + b"=abc")).value is None
+    assert wiki.read(headers(TLS.name + b"=abc")) == (None, False)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
-from negotiate_mw import AcceptError, ChannelBinding, CookieSessions, NegotiateMiddleware, Policy, SecStatus
+from negotiate_mw import AcceptError, ChannelBinding, CookieSessions, NegotiateMiddleware, Policy, SecStatus, middleware
 from negotiate_mw.sessions.sealing import make_key
 from negotiate_mw.status import ContextFlag
 from negotiate_mw.testing.scripted import ScriptedAcceptor, user
@@ -93,10 +93,46 @@ async def test_each_policy_names_the_user_its_own_way() -> None:
 
 
 @on_a_loop
+async def test_an_apps_own_naming_is_asked_at_every_use() -> None:
+    names = iter(["at log-in", "first", "second"])
+    site = Site()
+    policy = Policy(username=lambda _: next(names))
+    app = NegotiateMiddleware(site, acceptor=scripted(), policy=policy, sessions=CookieSessions(keys=[KEY]))
+    browser = Browser(app)
+
+    await browser.get(b"Alice")
+    await browser.get()
+    await browser.get()
+
+    assert [scope["user"].username for scope in site.scopes] == ["at log-in", "first", "second"]
+
+
+@on_a_loop
+async def test_who_many_others_came_after_is_still_who_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(middleware, "_MOST_ADMITTED", 3)
+    principals = [f"user{number}@EXAMPLE.COM" for number in range(10)]
+    site = Site()
+    acceptor = ScriptedAcceptor({name.encode(): (user(name), None) for name in principals})
+    app = NegotiateMiddleware(site, acceptor=acceptor, sessions=CookieSessions(keys=[KEY]))
+    browsers = [Browser(app) for _ in principals]
+    for browser, name in zip(browsers, principals, strict=True):
+        await browser.get(name.encode())
+
+    for _ in range(2):
+        site.scopes.clear()
+        for browser in browsers:
+            await browser.get()
+        assert [scope["user"].principal for scope in site.scopes] == principals
+
+    assert len(app._admitted) <= 3
+
+
+@on_a_loop
 async def test_a_realm_that_the_keytab_lost_ends_its_sessions() -> None:
     acceptor = scripted()
     browser = Browser(NegotiateMiddleware(Site(), acceptor=acceptor, sessions=CookieSessions(keys=[KEY])))
     await browser.get(b"Alice")
+    assert (await browser.get()).status == 200
 
     acceptor.realms = frozenset({"OTHER.EXAMPLE"})
     answer = await browser.get()
