@@ -4,6 +4,7 @@ Law: the library reads the keys, this module never does; it looks at the file at
 it saw as long as the file is the same.
 """
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -42,9 +43,15 @@ class Keytab:
         return self._problem
 
     def look_again(self) -> str | None:
-        """``problem()`` as of now, for a log-in that just failed for want of a key."""
+        """``problem()`` as of now, for a log-in that just failed for want of a key: can the file be opened at all?"""
         self._looked = -_LOOK_SECONDS
-        return self.problem()
+        problem = self.problem()
+        if problem is None:
+            try:
+                self.path.open("rb").close()
+            except OSError as error:
+                return self._unreadable(error)
+        return problem
 
     def _look(self) -> None:
         try:
@@ -56,7 +63,7 @@ class Keytab:
                 raise WireError("too-large", f"{stat.st_size} bytes")
             entries = read_keytab(self.path.read_bytes())
         except OSError as error:
-            self._fail(f"the keytab {str(self.path)!r} can't be read ({error.strerror}){self._cure(error)}")
+            self._fail(self._unreadable(error))
             return
         except WireError as error:
             self._fail(f"{str(self.path)!r} is no usable keytab ({error}); export it again")
@@ -76,7 +83,11 @@ class Keytab:
     def _fail(self, problem: str) -> None:
         self._seen, self._problem, self.entries = (), problem, ()
 
-    def _cure(self, error: OSError) -> str:
+    def _unreadable(self, error: OSError) -> str:
         if isinstance(error, PermissionError):
-            return f"; let uid {os.geteuid()} read it: setfacl -m u:{os.geteuid()}:r {self.path}"
-        return "; name the right file: Acceptor(keytab=…) or KRB5_KTNAME=…"
+            cure = f"let uid {os.geteuid()} read it: setfacl -m u:{os.geteuid()}:r {self.path}"
+        elif error.errno in (errno.EMFILE, errno.ENFILE):
+            cure = "raise the limit of open files: ulimit -n, or LimitNOFILE= in the systemd unit"
+        else:
+            cure = "name the right file: Acceptor(keytab=…) or KRB5_KTNAME=…"
+        return f"the keytab {str(self.path)!r} can't be read ({error.strerror}); {cure}"

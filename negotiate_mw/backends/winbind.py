@@ -156,7 +156,7 @@ class WinbindBackend:
             return AcceptError(SecStatus.INTERNAL_ERROR, "internal", detail=f"python-gssapi raised {error!r}")
         words = ", ".join(error.get_all_statuses(error.min_code, False))
         is_defective = error.maj_code >> 16 & 0xFF == _DEFECTIVE_TOKEN
-        if is_defective and error.min_code == errno.EACCES:
+        if is_defective and os.strerror(errno.EACCES) in words:  # the number may be another's: MIT krb5 renumbers
             detail = "the client is bound to another TLS channel, or its message was changed on its way"
             return AcceptError(SecStatus.BAD_BINDINGS, "bad-bindings", detail=detail)
         if is_defective:

@@ -19,7 +19,7 @@ from negotiate_mw.basic import ACCOUNT_TRIES, CHALLENGE, REFUSED_SECONDS
 from negotiate_mw.testing import KerberosRealm
 from negotiate_mw.testing.tickets import RealmError
 from tests.integration.samba_ad import SambaAD
-from tests.integration.serving import Answer, Server, Wire, get, serve, slowest_of_a_hundred
+from tests.integration.serving import NOISE, Answer, Server, Wire, get, serve, slowest_of_a_hundred
 
 APP = "tests.basic.apps:app"
 PASSWORD = "Pässwörd: 1"
@@ -224,7 +224,7 @@ def test_a_kdc_that_hangs_slows_nobody_down_who_has_a_ticket(realm: KerberosReal
     usual: list[float] = []
     held_up: list[float] = []
     # the least of each side, since the machine's own moods pass
-    while len(usual) < 3 or (min(held_up) > 1.1 * min(usual) and len(usual) < 12):
+    while len(usual) < 3 or (min(held_up) > 1.1 * min(usual) + NOISE and len(usual) < 12):
         tokens = [realm.token("HTTP/localhost", alice) for _ in range(400)]
         usual.append(slowest_of_a_hundred(server, tokens[:200]))
         os.kill(kdc.pid, signal.SIGSTOP)
@@ -241,7 +241,7 @@ def test_a_kdc_that_hangs_slows_nobody_down_who_has_a_ticket(realm: KerberosReal
             thread.join()
 
     print(f"p99 with a hanging KDC / without: {min(held_up) / min(usual):.2f}")
-    assert min(held_up) <= 1.1 * min(usual), (held_up, usual)
+    assert min(held_up) <= 1.1 * min(usual) + NOISE, (held_up, usual)
 
 
 # Active Directory

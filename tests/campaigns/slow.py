@@ -60,6 +60,7 @@ class SlowBackend:
 def behind(backend: SlowBackend, limits: Limits) -> NegotiateMiddleware:
     acceptor = Acceptor(offload="always", limits=limits)
     acceptor._kerberos = backend
+    acceptor.acquired = True
     return NegotiateMiddleware(whoami, acceptor=acceptor)
 
 

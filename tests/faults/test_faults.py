@@ -337,7 +337,7 @@ def test_too_many_open_files_are_503_and_the_first_request_after_gets_in(site: S
         repaired = wire.get(token=ONE_LEG.begin(alice).step())
 
     assert (broken.status, repaired.status) == (503, 200)
-    assert_one_error_line(broken, said, "library", "Too many open files")
+    assert_one_error_line(broken, said, "keytab", "Too many open files")
 
 
 def fill(path: Path) -> None:

@@ -204,6 +204,11 @@ def get(server: Server, target: str = "/", token: bytes | None = None, **options
         return wire.get(target, token, **options)
 
 
+NOISE = (
+    0.001  # seconds by which a busy machine moves the slowest log-in of a hundred; being held up costs many times that
+)
+
+
 def slowest_of_a_hundred(server: Server, tokens: list[bytes]) -> float:
     """The 99th percentile of log-ins by ticket over one connection, in seconds."""
     seconds = []

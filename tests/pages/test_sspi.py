@@ -218,6 +218,7 @@ def test_the_pages_code_takes_a_handshake_to_its_end(monkeypatch: pytest.MonkeyP
 
     async def acquire(backend: FakeBackend, self: Acceptor) -> None:
         self._kerberos = backend
+        self.acquired = True
 
     async def exchange(token: bytes | None) -> bytes:
         assert token == b"challenge"

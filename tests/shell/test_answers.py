@@ -126,12 +126,13 @@ async def test_an_ntlm_that_cannot_be_offered_is_said_to_the_operator_once(caplo
 
     offered = await Client(app).get()
     await Client(app).websocket()  # which is no connection for two legs anywhere
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.levelname != "DEBUG"]
     withheld = [await Client(app, http_version="2").get() for _ in range(2)]
 
     assert offered.all("www-authenticate") == ["Negotiate", "NTLM"]
     assert [answer.all("www-authenticate") for answer in withheld] == [["Negotiate"]] * 2
-    assert [record.negotiate_event for record in caplog.records] == ["ntlm-withheld"]  # type: ignore[attr-defined]
+    said = [record for record in caplog.records if record.levelname != "DEBUG"]
+    assert [record.negotiate_event for record in said] == ["ntlm-withheld"]  # type: ignore[attr-defined]
 
 
 @on_a_loop

@@ -22,7 +22,7 @@ from negotiate_mw.policy import Limits
 from negotiate_mw.status import ContextFlag
 from negotiate_mw.wire.ntlm import SIGNATURE
 from negotiate_mw.wire.spnego import KRB5, NTLM
-from tests.integration.serving import Server, Wire, serve, slowest_of_a_hundred
+from tests.integration.serving import NOISE, Server, Wire, serve, slowest_of_a_hundred
 from tests.integration.tokens import neg_token_init
 from tests.ntlm.answering import ANONYMOUS, WEB, Client, av, bindings_hash, hmac_md5
 
@@ -313,7 +313,7 @@ def test_a_domain_that_hangs_slows_nobody_down_who_has_a_ticket(
     usual: list[float] = []
     held_up: list[float] = []
     # the least of each side, since the machine's own moods pass
-    while len(usual) < 3 or (min(held_up) > 1.1 * min(usual) and len(usual) < 12):
+    while len(usual) < 3 or (min(held_up) > 1.1 * min(usual) + NOISE and len(usual) < 12):
         tokens = [domain.token("HTTP/localhost", ccache) for _ in range(400)]
         usual.append(slowest_of_a_hundred(server, tokens[:200]))
         with hanging(domain):
@@ -327,7 +327,7 @@ def test_a_domain_that_hangs_slows_nobody_down_who_has_a_ticket(
             thread.join()
 
     print(f"p99 with a hanging domain / without: {min(held_up) / min(usual):.2f}")
-    assert min(held_up) <= 1.1 * min(usual), (held_up, usual)
+    assert min(held_up) <= 1.1 * min(usual) + NOISE, (held_up, usual)
 
 
 # Over HTTP
