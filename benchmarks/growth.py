@@ -399,7 +399,7 @@ def outcome(found: Sequence[Line], workers: Mapping[str, float] | None = None) -
     }
     uneven = [line.name for line in found if line.exponent >= LEVEL and not line.why]
     aim = Aim(
-        "growth: nothing worse than O(1) but what reads its own groups",
+        "growth: nothing of ours worse than O(1) but what reads its own groups",
         "all level",
         ", ".join(uneven) or "all level",
         not uneven,

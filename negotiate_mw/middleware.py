@@ -210,7 +210,7 @@ class NegotiateMiddleware:
         self._realms: frozenset[str] | None = None
         self._domains: frozenset[str] | None = None
         self._rules: Rules | None = None
-        self._admitted: dict[int, tuple[Identity, Pass | Refuse]] = {}
+        self._admitted: dict[int, tuple[Identity, Rules, Pass | Refuse]] = {}
         self._retry_at = 0.0
         self._has_withheld = False
 
@@ -423,15 +423,15 @@ class NegotiateMiddleware:
         return None
 
     def _admit(self, identity: Identity, rules: Rules) -> Pass | Refuse:
-        """``admit`` for somebody remembered: worked out once for each object, as long as the rules are the same."""
+        """``admit`` for somebody remembered: worked out once for each object and rules."""
         known = self._admitted.get(id(identity))
-        if known is None or known[0] is not identity:
-            known = identity, admit(identity, rules)
+        if known is None or known[0] is not identity or known[1] is not rules:
+            known = identity, rules, admit(identity, rules)
             if self._policy.username is None:  # else the app's own function may say something else each time
                 if len(self._admitted) >= _MOST_ADMITTED:
                     self._admitted.clear()
                 self._admitted[id(identity)] = known  # which keeps it alive, so that no other gets its number
-        return known[1]
+        return known[2]
 
     async def _refuse(
         self, scope: Scope, receive: Receive, send: Send, decision: Challenge | Refuse, session: Session | None
@@ -492,7 +492,6 @@ class NegotiateMiddleware:
         realms, domains = self._acceptor.realms, self._acceptor.ntlm_domains
         if self._rules is None or realms is not self._realms or domains is not self._domains:
             self._rules = self._policy.rules(realms, domains)
-            self._admitted.clear()
             self._realms, self._domains = realms, domains
         return self._rules
 

@@ -58,7 +58,7 @@ class Context:
 
 
 class Backend(Protocol):
-    """One way of accepting tokens. Every method is called with ``context.lock`` held, or before any context is."""
+    """One way of accepting tokens. ``step`` is called with ``context.lock`` held; the others at any time."""
 
     @property
     def may_block(self) -> bool:

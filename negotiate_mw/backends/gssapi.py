@@ -20,10 +20,9 @@ try:
     from gssapi import Credentials, raw
     from gssapi.raw.misc import GSSError
 except ImportError as _error:
-    raise ImportError(
-        "Kerberos needs python-gssapi: apt-get install gcc python3-dev libkrb5-dev "
-        "(dnf install gcc python3-devel krb5-devel; brew install krb5), then pip install 'negotiate-mw[kerberos]'"
-    ) from _error
+    from negotiate_mw.extras import to_install
+
+    raise ImportError(f"Kerberos needs python-gssapi: {to_install('kerberos')}") from _error
 
 from negotiate_mw import telemetry
 from negotiate_mw.backends import Context, Holdings

@@ -1,4 +1,4 @@
-"""Waits for the end of sessions that outlive their request: one look for all of them, twice a second.
+"""Waits for the end of sessions that outlive their request: one look for all of them, every 0.6 s.
 
 Law: a process has one watch for each event loop, however many websockets are open; it looks at what is so and needs no
 message, so nothing that gets lost can leave a websocket open.

@@ -69,10 +69,10 @@ class DevAcceptor:
     async def acquire(self) -> None:
         """Say loudly what this is."""
         self.acquired = True
+        who = telemetry.plain(self.presumed and self.presumed.principal)
         telemetry.warned(
             "dev-acceptor",
-            f"DEVELOPMENT ONLY: everyone on this machine is logged in as {telemetry.plain(self.presumed)} "
-            f"without any proof ({SWITCH}=1)",
+            f"DEVELOPMENT ONLY: everyone on this machine is logged in as {who} without any proof ({SWITCH}=1)",
         )
 
     async def aclose(self) -> None:

@@ -15,6 +15,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
 from negotiate_mw import AcceptError, ChannelBinding, CookieSessions, NegotiateMiddleware, Policy, SecStatus, middleware
+from negotiate_mw.identity import Identity
+from negotiate_mw.sessions.cookie import CookieSession
 from negotiate_mw.sessions.sealing import make_key
 from negotiate_mw.status import ContextFlag
 from negotiate_mw.testing.scripted import ScriptedAcceptor, user
@@ -138,6 +140,37 @@ async def test_a_realm_that_the_keytab_lost_ends_its_sessions() -> None:
     answer = await browser.get()
 
     assert answer.status == 401
+
+
+@on_a_loop
+async def test_a_realm_that_is_lost_while_a_request_waits_for_its_session_is_lost_to_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    go_on = asyncio.Event()
+    go_on.set()
+
+    async def slow(session: CookieSession) -> Identity | None:
+        await go_on.wait()
+        return await opened(session)
+
+    opened = CookieSession.open
+    monkeypatch.setattr(CookieSession, "open", slow)
+    acceptor = scripted()
+    acceptor.realms = frozenset({"EXAMPLE.COM", "OTHER.EXAMPLE"})
+    browser = Browser(NegotiateMiddleware(Site(), acceptor=acceptor, sessions=CookieSessions(keys=[KEY])))
+    await browser.get(b"Alice")
+
+    go_on.clear()
+    waiting = asyncio.create_task(browser.get())
+    await asyncio.sleep(0)
+    acceptor.realms = frozenset({"OTHER.EXAMPLE"})
+    other = asyncio.create_task(browser.get())
+    await asyncio.sleep(0)
+    go_on.set()
+    await waiting
+    await other
+
+    assert [(await browser.get()).status for _ in range(3)] == [401, 401, 401]
 
 
 @on_a_loop
