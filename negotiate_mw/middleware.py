@@ -74,7 +74,7 @@ _ANONYMOUS = Anonymous()
 _NO_CREDENTIALS = AuthCredentials()
 _NO_CREDENTIALS.scopes = ()  # type: ignore[assignment] # shared by all requests, so nobody may add to it
 _SWEEP_SLACK = 0.1  # seconds; so that one sweep takes a crowd of about the same age
-_MOST_ADMITTED = 1000  # a few KiB each, with their groups
+_MOST_ADMITTED = 256  # a few KiB each, with a thousand groups 0.1 MiB
 _RETRY_SECONDS = 1.0  # between two tries to acquire, where the server runs no lifespan
 
 
@@ -429,7 +429,7 @@ class NegotiateMiddleware:
             known = identity, rules, admit(identity, rules)
             if self._policy.username is None:  # else the app's own function may say something else each time
                 if len(self._admitted) >= _MOST_ADMITTED:
-                    self._admitted.clear()
+                    del self._admitted[next(iter(self._admitted))]  # one by one: all at once hold the loop up
                 self._admitted[id(identity)] = known  # which keeps it alive, so that no other gets its number
         return known[2]
 

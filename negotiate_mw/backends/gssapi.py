@@ -11,9 +11,9 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from time import time
+from time import monotonic, time
 from typing import Any, TypeVar
 
 try:
@@ -64,6 +64,7 @@ _INDICATORS = b"auth-indicators"
 _TRANSITED = TRANSITED.encode()
 _OK = SecStatus.OK  # Python 3.11 takes 0.2 µs to look a member up
 _MAX_REALMS = 1000  # that we remember something of; a forest has dozens
+_REREAD_SECONDS = 1.0  # as often as the library looks whether krb5.conf itself is another one
 _CHANNEL_BOUND = 2048  # GSS_C_CHANNEL_BOUND_FLAG (MIT krb5 1.19)
 
 # RFC 2744 flag bits -> ours
@@ -144,7 +145,6 @@ class GssapiBackend:
             None if constrained_delegation is None else ServiceAccount(self._keytab.path, constrained_delegation)
         )
         self._credential: Any = None
-        self._latest: Any = None  # while any context lives, the library needn't read krb5.conf again for the next
         self._realms_with_pac: set[str] = set()
         # gssproxy answers from another process
         self.may_block: bool = os.environ.get("GSS_USE_PROXY", "").lower() in ("1", "yes", "true", "on")
@@ -210,8 +210,7 @@ class GssapiBackend:
     def step(self, context: Context, token: bytes, bindings: bytes | None) -> AcceptResult:
         channel = None if bindings is None else raw.ChannelBindings(application_data=bindings)
         try:
-            done = raw.accept_sec_context(token, self._credential, context.handle, channel)
-            self._latest = done.context
+            done = _LATEST.accept(token, self._credential, context.handle, channel)
             if done.more_steps:
                 context.handle = done.context
                 return AcceptResult(status=SecStatus.CONTINUE_NEEDED, context=context, token=done.token)
@@ -362,6 +361,31 @@ def _printed(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
 
 
+class _Latest:
+    """Keeps the last context of this process until the next: while any lives, the library needn't read krb5.conf again.
+
+    It looks whether that file is another one, but not at those that it includes (``/etc/krb5.conf.d``); so once in
+    ``_REREAD_SECONDS`` none is kept, and all of them are read. One for all acceptors: each would keep the others' file.
+    """
+
+    __slots__ = ("_context", "_until")
+
+    def __init__(self) -> None:
+        self._context: Any = None
+        self._until = 0.0
+
+    def accept(self, token: bytes, credential: Any, context: Any, channel: Any) -> Any:
+        """One leg, by the library."""
+        if (now := monotonic()) >= self._until:
+            self._context, self._until = None, now + _REREAD_SECONDS
+        done = raw.accept_sec_context(token, credential, context, channel)
+        self._context = done.context
+        return done
+
+
+_LATEST = _Latest()
+
+
 class _GroupSids:
     """Reads the groups out of a ticket's PAC when called: ``AcceptResult.group_sids``."""
 
@@ -407,6 +431,10 @@ class _Claims:
                     "claims-unreadable", f"the claims in the ticket of {self._owner!r} don't count: {error}"
                 )
         return self._read
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied or pickled, they are what was read, since the name of the library can't be."""
+        return partial, (tuple, self())
 
 
 def _no_groups(detail: str) -> AcceptError:

@@ -250,8 +250,9 @@ class CookieSessions:
         telemetry.warned(
             "session-too-large",
             f"{telemetry.plain(identity.principal)} gets no session and logs in with each request, since the cookie "
-            f"would be over {LARGEST} bytes, which browsers drop; {len(identity.groups)} groups are in it: have fewer "
-            "with PacGroups(names={…}), or keep sessions in Redis with RedisSessions(url, keys=[…])",
+            f"would be over {LARGEST} bytes, which browsers drop; {len(identity.groups)} groups and "
+            f"{len(identity.named_attributes)} attributes are in it: have fewer groups with PacGroups(names={{…}}), "
+            "or keep sessions in Redis with RedisSessions(url, keys=[…])",
         )
 
 

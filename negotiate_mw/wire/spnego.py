@@ -114,9 +114,12 @@ def opens(token: bytes) -> tuple[str, ...] | None:
 
 
 @lru_cache(maxsize=256)
-def _opens(front: bytes, size: int) -> tuple[str, ...] | None:
+def _opens(front: bytes, size: int) -> tuple[str, ...]:
     first = read(front.ljust(size, b"\0"))
-    return first.mechanisms if isinstance(first, FirstToken) else None
+    # of all that stands in a token, the mechanism's own one is alone in not being read
+    if not isinstance(first, FirstToken) or len(first.mech_token or b"") <= size - len(front):
+        raise WireError("malformed", "what goes before an AP-REQ stands somewhere else")
+    return first.mechanisms
 
 
 def response(

@@ -303,3 +303,12 @@ def test_two_names_that_are_not_utf8_are_nobodys_and_never_one() -> None:
         with pytest.raises(AcceptError) as refused:
             account_of(_printed(name), None)
         assert refused.value.reason == "name-unusable"
+
+
+def test_claims_hide_no_other_attribute() -> None:
+    came_by = (("urn:mspac:delegation-info", ("HTTP/front",)),)
+
+    alice = user("alice@EXAMPLE.COM", named_attributes=came_by, claims=lambda: (("ad-claims/x", ("y",)),))
+
+    assert alice.via == ("HTTP/front",)
+    assert alice.attributes_of("ad-claims/x") == ("y",)

@@ -2,6 +2,9 @@
 a real ticket has none of, since the domain controller here issues none."""
 
 import asyncio
+import copy
+import pickle
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -159,3 +162,12 @@ def test_without_a_session_nobody_reads_claims(samba_ad: SambaAD, keytab: Path, 
 
     assert asyncio.run(ask()) == 200
     assert claims.read == 0
+
+
+def test_a_user_with_claims_can_be_copied_and_written_down(samba_ad: SambaAD, keytab: Path, claims: Claims) -> None:
+    alice = accepted(samba_ad, keytab)
+
+    for other in (copy.deepcopy(alice), pickle.loads(pickle.dumps(alice))):
+        assert other == alice
+        assert other.attributes_of(DEPARTMENT) == ("Human Resources",)
+    assert asdict(alice)["principal"] == alice.principal

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from starlette.authentication import AuthCredentials, SimpleUser
 
 from negotiate_mw import Limits, NegotiateMiddleware, Policy
 from negotiate_mw.errors import AcceptError
@@ -453,3 +454,19 @@ async def test_the_servers_scope_is_left_as_it_was() -> None:
     await client.request(scope)
 
     assert scope == before
+
+
+@on_a_loop
+async def test_nobody_of_an_inner_middleware_is_not_who_something_between_says() -> None:
+    site = Site()
+    inner = NegotiateMiddleware(site, acceptor=ScriptedAcceptor({}), required=False)
+
+    async def between(scope: Any, receive: Any, send: Any) -> None:
+        scope["user"], scope["auth"] = SimpleUser("mallory"), AuthCredentials(["authenticated", "admin"])
+        await inner(scope, receive, send)
+
+    answer = await Client(NegotiateMiddleware(between, acceptor=ScriptedAcceptor({}), required=False)).get()
+
+    (scope,) = site.scopes
+    assert answer.status == 200
+    assert (scope["user"], list(scope["auth"].scopes)) == (Anonymous(), [])

@@ -449,6 +449,19 @@ def test_what_a_token_opens_is_what_reading_it_says_also_after_others_like_it(to
         assert opened(changed) == opened_by_reading(changed)
 
 
+@pytest.mark.parametrize(
+    "token",
+    [
+        "602106062b0601050502a0173015a0133011060f2a06092a864886f712010202010080",
+        "603106062b0601050502a0273025a00d300b06092a864882f712010202a114031206092a864886f71201020201006e03000001",
+    ],
+    ids=["in an OID that is cut off", "in reqFlags"],
+)
+def test_what_goes_before_a_kerberos_message_somewhere_else_is_read_to_its_end(token: str) -> None:
+    assert opened(bytes.fromhex(token)) == opened_by_reading(bytes.fromhex(token))
+    assert isinstance(outcome(bytes.fromhex(token)), WireError)
+
+
 def test_a_mic_after_the_kerberos_message_is_read_too() -> None:
     message = first(vectors.SPNEGO_KERBEROS).mech_token
     assert message is not None
