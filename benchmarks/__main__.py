@@ -1,6 +1,6 @@
 """Everything that docs/performance.md says, measured in one go and written there.
 
-    scripts/bench                      # about 25 minutes, on a machine that does nothing else
+    scripts/bench                      # about 12 minutes, on a machine that does nothing else
     scripts/bench --quick              # two minutes, to see that it works; writes nothing
     scripts/bench --profile            # only where a log-in's time goes
     scripts/bench --growth             # only what grows with what
