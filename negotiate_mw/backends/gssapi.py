@@ -64,9 +64,7 @@ _INDICATORS = b"auth-indicators"
 _TRANSITED = TRANSITED.encode()
 _OK = SecStatus.OK  # Python 3.11 takes 0.2 µs to look a member up
 _MAX_REALMS = 1000  # that we remember something of; a forest has dozens
-_UNAVAILABLE = (
-    16  # GSS_S_UNAVAILABLE (RFC 2744 3.9.1): no such attribute; its minor status is whatever was there before
-)
+_UNAVAILABLE = 16  # GSS_S_UNAVAILABLE (RFC 2744 3.9.1); what its minor status says is an earlier call's
 _REREAD_SECONDS = 1.0  # as often as the library looks whether krb5.conf itself is another one
 _CHANNEL_BOUND = 2048  # GSS_C_CHANNEL_BOUND_FLAG (MIT krb5 1.19)
 
