@@ -97,6 +97,21 @@ def test_a_pac_that_the_library_does_not_vouch_for_has_no_groups(service: Servic
     assert (refused.value.status, refused.value.reason) == (SecStatus.LOGON_DENIED, "groups-missing")
 
 
+def test_groups_that_the_library_fails_to_read_are_our_fault(
+    service: Service, accepting: Accepting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get_name_attribute(name: Any, wanted: bytes) -> Any:
+        raise raw.GSSError(13 << 16, 0)  # GSS_S_FAILURE
+
+    result = accepted(accepting, service.token(ALICE, {LOGON_INFO: logon_info()}))
+    monkeypatch.setattr(raw, "get_name_attribute", get_name_attribute)
+
+    assert result.group_sids is not None
+    with pytest.raises(AcceptError) as refused:
+        result.group_sids()
+    assert (refused.value.status, refused.value.reason) == (SecStatus.INTERNAL_ERROR, "groups-failed")
+
+
 @pytest.mark.parametrize("attribute", [b"urn:mspac:upn-dns-info", b"urn:mspac:delegation-info"])
 def test_what_a_library_says_is_not_verified_is_not_believed(
     service: Service, accepting: Accepting, monkeypatch: pytest.MonkeyPatch, attribute: bytes
