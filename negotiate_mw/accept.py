@@ -383,17 +383,18 @@ class Acceptor:
 
     def _open(self, token: bytes) -> Context:
         try:
-            mechanisms = spnego.opens(token)
+            opening = spnego.opens(token)
         except Incomplete as error:
             raise AcceptError(SecStatus.INCOMPLETE_MESSAGE, "incomplete", detail=str(error)) from error
         except WireError as error:
             raise AcceptError(SecStatus.INVALID_TOKEN, "malformed", detail=str(error)) from error
-        if mechanisms is None:
+        if opening is None:
             raise AcceptError(SecStatus.INVALID_TOKEN, "no-handshake", detail="a later leg came without its first one")
+        mechanisms = opening.mechanisms
         if self._kerberos is not None and not _KERBEROS_OIDS.isdisjoint(mechanisms):
-            return Context(self._kerberos)
+            return Context(self._kerberos, opening)
         if self._ntlm is not None and spnego.NTLM in mechanisms:
-            return Context(self._ntlm)
+            return Context(self._ntlm, opening)
         raise AcceptError(
             SecStatus.UNSUPPORTED_FUNCTION,
             "mechanism-not-allowed",
@@ -418,7 +419,7 @@ class Acceptor:
 
     def _inline(self, backend: Backend) -> bool:
         if self._offload == "auto":
-            return not backend.may_block and self._recent_slow.bit_count() < _SLOW_STEPS
+            return not backend.may_block and (not self._recent_slow or self._recent_slow.bit_count() < _SLOW_STEPS)
         return self._offload == "never"
 
     def _step(self, context: Context, token: bytes, bindings: bytes | None) -> AcceptResult:
@@ -427,7 +428,8 @@ class Acceptor:
             return context.backend.step(context, token, bindings)
         finally:
             seconds = perf_counter() - begun
-            self._recent_slow = (self._recent_slow << 1 | (seconds > _SLOW_SECONDS)) & 0xFF
+            if self._recent_slow or seconds > _SLOW_SECONDS:
+                self._recent_slow = (self._recent_slow << 1 | (seconds > _SLOW_SECONDS)) & 0xFF
             telemetry.stepped("kerberos" if context.backend is self._kerberos else "ntlm", seconds)
 
     async def _step_in_pool(self, context: Context, token: bytes, bindings: bytes | None) -> AcceptResult:
@@ -514,6 +516,6 @@ def _finish(context: Context, result: AcceptResult, required: ContextFlag) -> Ac
         context.lock.release()
         return result
     _end(context)  # it takes no further leg, and nothing else is asked of it
-    if required and (missing := required & ~result.attributes):
+    if required is not NO_FLAGS and (missing := required & ~result.attributes):
         raise AcceptError(SecStatus.UNSUPPORTED_FUNCTION, "flags-missing", detail=f"the context lacks {missing!r}")
     return result

@@ -5,40 +5,43 @@ a log-in that proved its TLS channel, on a TLS socket of our own whose end is si
 ``Authorization`` header forgets it, whatever that says. No clock: the caller says what time it is.
 """
 
-from datetime import datetime
-
 from negotiate_mw.connection import Connection
 from negotiate_mw.identity import Identity
 
 
 class BoundIdentities:
-    """Who logged in on which connection: at most one entry for each open connection."""
+    """Who logged in on which connection: at most one entry for each open connection.
+
+    Attributes:
+        entries: who it is, and when their ticket ends, in seconds since 1970; to look whether there is anybody.
+    """
 
     def __init__(self) -> None:
-        self._entries: dict[Connection, Identity] = {}
+        self.entries: dict[Connection, tuple[Identity, float]] = {}
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.entries)
 
     def bind(self, connection: Connection | None, identity: Identity) -> None:
         """Remember ``identity`` until the connection or its ticket ends, if it provably belongs to the connection."""
         if identity.channel_bound and connection is not None and connection.native and not connection.closed:
-            self._entries[connection] = identity
+            ends = float("inf") if identity.expires_at is None else identity.expires_at.timestamp()
+            self.entries[connection] = identity, ends
             connection.call_on_close(self.forget)
 
-    def of(self, connection: Connection | None, now: datetime) -> Identity | None:
+    def of(self, connection: Connection | None, now: float) -> Identity | None:
         """Who the connection belongs to, if their ticket hasn't ended; None is nobody's connection."""
-        identity = None if connection is None else self._entries.get(connection)
-        if identity is None or identity.expires_at is None or now < identity.expires_at:
-            return identity
+        entry = None if connection is None else self.entries.get(connection)
+        if entry is None or now < entry[1]:
+            return entry and entry[0]
         self.forget(connection)
         return None
 
     def forget(self, connection: Connection | None) -> None:
         """The connection is nobody's any more."""
         if connection is not None:
-            self._entries.pop(connection, None)
+            self.entries.pop(connection, None)
 
     def clear(self) -> None:
         """Forget everybody."""
-        self._entries.clear()
+        self.entries.clear()

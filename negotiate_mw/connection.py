@@ -10,7 +10,8 @@ unknown.
 """
 
 import ssl
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -84,16 +85,20 @@ def native(scope: Scope) -> Connection | None:
 
 def _uvicorn_cycle(receive: Receive) -> Any:
     """uvicorn's object for this request, whose ``flow`` belongs to the connection; None under other servers."""
-    cycle = getattr(receive, "__self__", None)
-    known = type(cycle).__module__.startswith("uvicorn.protocols.http.") and hasattr(cycle, "flow")
-    return cycle if known else None
+    cycle: Any = getattr(receive, "__self__", None)
+    return cycle if _comes_of(cycle.__class__, "uvicorn.protocols.http.") and hasattr(cycle, "flow") else None
 
 
 def _hypercorn_protocol(send: Send | None) -> Any:
     """hypercorn's object for the connection that a request's stream sends on; None under other servers."""
-    stream = getattr(send, "__self__", None)
-    known = type(stream).__module__.startswith("hypercorn.protocol.")
+    stream: Any = getattr(send, "__self__", None)
+    known = _comes_of(stream.__class__, "hypercorn.protocol.")
     return getattr(getattr(stream, "send", None), "__self__", None) if known else None
+
+
+@lru_cache(maxsize=64)  # of the few kinds of objects that servers have; each request asks
+def _comes_of(kind: type, package: str) -> bool:
+    return kind.__module__.startswith(package)
 
 
 def reads_away(receive: Receive) -> bool:
@@ -130,7 +135,7 @@ def is_tls(scope: Scope, receive: Receive, send: Send | None = None) -> bool:
     """True if the socket itself is TLS; a forwarded header alone never makes it so."""
     if (transport := _transport(receive, send)) is not None:
         return transport.get_extra_info("sslcontext") is not None
-    return scope.get("scheme") in ("https", "wss") and not is_forwarded(scope)
+    return scope.get("scheme") in ("https", "wss") and not is_forwarded(dict(scope["headers"]))
 
 
 def is_loopback(scope: Scope, receive: Receive, send: Send | None = None) -> bool:
@@ -139,23 +144,25 @@ def is_loopback(scope: Scope, receive: Receive, send: Send | None = None) -> boo
     peer = scope.get("client") if transport is None else transport.get_extra_info("peername")
     if not isinstance(peer, tuple | list) or not peer or not _is_loopback_address(str(peer[0])):
         return False
-    if is_forwarded(scope) or _may_be_passed_on(scope):
+    if is_forwarded(dict(scope["headers"])) or _may_be_passed_on(scope):
         return False
     hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
     return len(hosts) == 1 and _is_loopback_host(hosts[0].lower())
 
 
 def _transport(receive: Receive, send: Send | None) -> Any:
-    holder = getattr(receive, "__self__", None)
-    if type(holder).__module__.startswith("uvicorn.protocols."):
+    holder: Any = getattr(receive, "__self__", None)
+    if _comes_of(holder.__class__, "uvicorn.protocols."):
         return getattr(holder, "transport", None)
     server = getattr(getattr(_hypercorn_protocol(send), "send", None), "__self__", None)
     return getattr(server, "writer", None)  # it has a transport's ``get_extra_info``
 
 
-def is_forwarded(scope: Scope) -> bool:
-    """True if a proxy shows: many don't, so False proves nothing."""
-    return any(name in _FORWARDING or name.startswith(b"x-forwarded-") for name, _ in scope["headers"])
+def is_forwarded(names: Collection[bytes]) -> bool:
+    """True if a proxy shows, by the names of a request's headers: many don't, so False proves nothing."""
+    if _FORWARDING.isdisjoint(names) and b"x-forwarded-" not in b" ".join(names):
+        return False  # all that nearly every request is asked
+    return any(name in _FORWARDING or name.startswith(b"x-forwarded-") for name in names)
 
 
 def _may_be_passed_on(scope: Scope) -> bool:

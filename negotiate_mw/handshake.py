@@ -24,6 +24,8 @@ class State(StrEnum):
     ESTABLISHED = "established"
     FAILED = "failed"
 
+    __hash__ = str.__hash__  # Enum's own is written in Python, and each request looks things up in the table
+
 
 class Event(StrEnum):
     """What happens to it."""
@@ -34,6 +36,8 @@ class Event(StrEnum):
     MORE = "step: continue needed"
     DONE = "step: complete"
     ERROR = "step: failed"
+
+    __hash__ = str.__hash__
 
 
 TRANSITIONS: dict[State, dict[Event, State]] = {
@@ -124,7 +128,7 @@ class Refuse:
     retry: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # as AcceptResult
 class Pass:
     """Let the request through; ``identity`` None is nobody."""
 
@@ -144,6 +148,7 @@ _OURS = frozenset(
         SecStatus.NO_AUTHENTICATING_AUTHORITY,
     }
 )
+_MOST_KNOWN = 256  # a few KiB each, with a thousand groups 0.1 MiB
 # Authenticated, but under a name that nobody may use.
 _FORBIDDEN = frozenset({"name-mismatch", "name-forbidden", "name-unusable", "pac-missing", "groups-missing"})
 
@@ -186,7 +191,7 @@ def decide(token: bytes, pending: Handshake, *, max_legs: int, scheme: str = "ne
     """
     event = event_of(token, scheme)
     state = pending.after(event)
-    if state is _FAILED or (event is _CONTINUATION and scheme != pending.scheme):
+    if event is _CONTINUATION and (state is _FAILED or scheme != pending.scheme):
         detail = "a later leg came without its first one"
         return Refuse(status=401, reason="no-handshake", detail=detail, retry=not _is_ntlm(token))
     if scheme == "ntlm" and not token.startswith(ntlm.SIGNATURE):
@@ -227,13 +232,30 @@ def conclude(
 
 def admit(identity: Identity, rules: Rules, token: bytes | None = None, scheme: str = "negotiate") -> Pass | Refuse:
     """Let a proven identity in under the name that the policy gives it, or say why not; ``token`` is our own proof."""
+    known = rules.known.get(id(identity))
+    if known is None or known[0] is not identity:
+        known = identity, _judge(identity, rules)
+        # an app's own function may say something else each time, and what ends with its request isn't kept
+        if rules.policy.username is None and identity.is_lasting:
+            if len(rules.known) >= _MOST_KNOWN:
+                del rules.known[next(iter(rules.known))]  # one by one: all at once hold the loop up
+            rules.known[id(identity)] = known  # which keeps it alive, so that no other gets its number
+    verdict: Pass | Refuse = known[1]
+    if token is None and scheme == "negotiate":
+        return verdict
+    if isinstance(verdict, Pass):
+        return Pass(identity=verdict.identity, token=token, scheme=scheme)
+    return replace(verdict, token=token, scheme=scheme) if verdict.status == 403 else verdict
+
+
+def _judge(identity: Identity, rules: Rules) -> Pass | Refuse:
     if rules.is_unproven(identity):
         detail = f"{identity.principal!r} didn't prove the TLS channel that Policy(channel_binding=…) requires"
         return Refuse(status=401, reason="not-bound", detail=detail, retry=identity.mechanism != "ntlm")
     if refused := rules.refusal(identity):
-        return Refuse(status=403, reason=refused[0], detail=refused[1], token=token, scheme=scheme)
+        return Refuse(status=403, reason=refused[0], detail=refused[1])
     try:
-        return Pass(identity=rules.named(identity), token=token, scheme=scheme)
+        return Pass(identity=rules.named(identity))
     except AcceptError as error:
         return refusal_of(error)
 

@@ -5,7 +5,7 @@ instruments are the process's, however many middlewares and acceptors there are 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Collection, Iterable, Mapping, Sized
 from typing import Protocol
 
 try:
@@ -78,7 +78,7 @@ class Metrics:
     def accepted(self, mechanism: str) -> None:
         self._handshakes.add(1, {MECHANISM: _known(mechanism), OUTCOME: "accepted"})
 
-    def refused(self, headers: Iterable[tuple[bytes, bytes]], status: int, reason: str) -> None:
+    def refused(self, headers: Collection[tuple[bytes, bytes]], status: int, reason: str) -> None:
         """Count a refusal: ``failed`` where it is ours or the operator's to mend, else ``refused``."""
         outcome = "failed" if status >= 500 else "refused"
         attributes = {MECHANISM: mechanism_tried(headers), OUTCOME: outcome, ERROR_TYPE: self._type(reason)}
@@ -106,7 +106,7 @@ def is_wanted() -> bool:
     return not type(get_meter_provider()).__module__.startswith("opentelemetry.metrics")
 
 
-def mechanism_tried(headers: Iterable[tuple[bytes, bytes]]) -> str:
+def mechanism_tried(headers: Collection[tuple[bytes, bytes]]) -> str:
     """What a request's token is for; read once more, so that no request that succeeds has to carry it here.
 
     ``"kerberos"``, ``"ntlm"``, ``"basic"``, ``"unknown"``, or ``"none"`` without a token.

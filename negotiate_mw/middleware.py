@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 
 from starlette.authentication import AuthCredentials
@@ -68,36 +67,30 @@ from negotiate_mw.wire.errors import HeaderError
 
 Decision = Pass | Refuse | Challenge
 
-_ALLOWED, _PREFLIGHT = origin.Verdict.ALLOWED, origin.Verdict.PREFLIGHT  # Python 3.11 takes 0.2 µs to look one up
 _DECIDED = "negotiate_mw.decided"
 _ANONYMOUS = Anonymous()
-_NO_CREDENTIALS = AuthCredentials()
-_NO_CREDENTIALS.scopes = ()  # type: ignore[assignment] # shared by all requests, so nobody may add to it
 _SWEEP_SLACK = 0.1  # seconds; so that one sweep takes a crowd of about the same age
-_MOST_ADMITTED = 256  # a few KiB each, with a thousand groups 0.1 MiB
 _RETRY_SECONDS = 1.0  # between two tries to acquire, where the server runs no lifespan
 
 
 class _Credentials(AuthCredentials):
-    """Starlette's, for one request: a list of its own, and only once somebody asks, since groups can be a thousand."""
+    """Starlette's, for one request: a list of its own, and only once somebody asks, since groups can be a thousand.
 
-    def __init__(self, identity: Identity) -> None:
-        self._identity = identity
-
-    def __getattr__(self, name: str) -> list[str]:
-        if name != "scopes":
-            raise AttributeError(name)
-        self.scopes = list(self._identity.scopes)
-        return self.scopes
-
-
-class _Outer:
-    """What an outer NegotiateMiddleware found: recognised by this class, which no scope of a server holds."""
-
-    __slots__ = ("identity",)
+    A middleware of ours that is further in knows by this class, which no scope of a server holds, who was found.
+    """
 
     def __init__(self, identity: Identity | None) -> None:
         self.identity = identity
+
+    def __getattr__(self, name: str) -> list[str]:
+        if name != "scopes" or self.identity is None:
+            raise AttributeError(name)
+        self.scopes = list(self.identity.scopes)
+        return self.scopes
+
+
+_NOBODY = _Credentials(None)
+_NOBODY.scopes = ()  # type: ignore[assignment] # shared by all requests, so nobody may add to it
 
 
 class NegotiateMiddleware:
@@ -189,7 +182,8 @@ class NegotiateMiddleware:
                 "Policy(channel_binding=ChannelBinding.required()) asks of every log-in; leave one of them out"
             )
         self._required = required
-        self._is_exempt = compile_exempt(exempt)
+        is_exempt = compile_exempt(exempt)
+        self._is_exempt = is_exempt if exempt else None
         self._groups = compile_groups(groups)
         self._sessions = sessions
         self._on_refused = on_refused
@@ -210,7 +204,6 @@ class NegotiateMiddleware:
         self._realms: frozenset[str] | None = None
         self._domains: frozenset[str] | None = None
         self._rules: Rules | None = None
-        self._admitted: dict[int, tuple[Identity, Rules, Pass | Refuse]] = {}
         self._retry_at = 0.0
         self._has_withheld = False
 
@@ -219,35 +212,36 @@ class NegotiateMiddleware:
             return await self._outside_requests(scope, receive, send)
         scope = dict(scope)
         outer = scope.get(_DECIDED)
-        if not isinstance(outer, _Outer):
+        if not isinstance(outer, _Credentials):
             outer = None
-            scope["user"], scope["auth"] = _ANONYMOUS, _NO_CREDENTIALS
+            scope["user"], scope["auth"] = _ANONYMOUS, _NOBODY
         session = None
         if self._sessions is not None and outer is None:
             is_https = self._policy.tls_terminated_by_proxy or is_tls(scope, receive, send)
             session = self._sessions.session(scope, is_tls=is_https)
-        if self._is_exempt(scope):
+        if self._is_exempt is not None and self._is_exempt(scope):
             return await self.app(scope, receive, send if session is None else with_cookie(send, session))
-        decision = self._gate(scope, receive, send)
+        decision = self._gate(scope, receive, send) if self._tls_needed or not origin.is_safe(scope) else None
         if decision is None and outer is not None:
-            decision = await self._second_opinion(outer)
-        elif decision is None:
-            decision = await self._authenticate(scope, receive, send, session)
+            decision = await self._second_opinion(outer.identity)
+        known = self._of_connection(self._bound, scope) if decision is None and self._bound is not None else None
+        if decision is None:
+            decision = known or await self._authenticate(scope, receive, send, session)
         if not isinstance(decision, Pass):
             return await self._refuse(scope, receive, send, decision, session)
         if self._passwords is not None:
             scope["headers"] = http.without_login(scope["headers"])  # an app has no use for it, and may log headers
         identity = decision.identity
-        scope[_DECIDED] = _Outer(identity)
         if identity is None:
-            scope["user"], scope["auth"] = _ANONYMOUS, _NO_CREDENTIALS
+            scope["user"], scope["auth"] = _ANONYMOUS, _NOBODY
         else:
             scope["user"], scope["auth"] = identity, _Credentials(identity)
+        scope[_DECIDED] = scope["auth"]
         if identity is None or outer is not None:
             return await self.app(scope, receive, send if session is None else with_cookie(send, session))
         proof = carrying(decision.scheme, decision.token) if decision.token else None
-        persistent = None if self._bound is None else self._persistence(self._bound, scope)
-        send = with_identity_headers(send, proof, persistent, session)
+        is_remembered = None if self._bound is None else known is not None or native(scope) in self._bound.entries
+        send = with_identity_headers(send, proof, is_remembered, session)
         if scope["type"] == "websocket":
             ended = None if session is None else session.ended
             return await run_websocket(self.app, scope, receive, send, until=identity.expires_at, ended=ended)
@@ -261,9 +255,9 @@ class NegotiateMiddleware:
     def _gate(self, scope: Scope, receive: Receive, send: Send) -> Decision | None:
         """What is decided before any token is read."""
         verdict = origin.judge(scope, self._trusted)
-        if verdict is _PREFLIGHT:
+        if verdict is origin.Verdict.PREFLIGHT:
             return Pass()
-        if verdict is not _ALLOWED:
+        if verdict is not origin.Verdict.ALLOWED:
             return Refuse(status=403, reason="origin-not-trusted", detail=origin.explain(scope))
         if self._tls_needed and not is_tls(scope, receive, send) and not is_loopback(scope, receive, send):
             return Refuse(
@@ -276,14 +270,14 @@ class NegotiateMiddleware:
     async def _authenticate(self, scope: Scope, receive: Receive, send: Send, session: Session | None) -> Decision:
         """One leg: from the request's token and its connection's half-open handshake to a decision."""
         now = time.monotonic()
-        pending = self._store.take(resolve(scope, receive, send), now) if self._store else IDLE
-        bound = self._bound_to(scope) if self._bound else None
+        pending = self._store.take(resolve(scope, receive, send), now) if self._store.entries else IDLE
         try:
             credentials = http.parse(scope["headers"], schemes=self._schemes, max_bytes=self._limits.token_bytes)
         except HeaderError as error:
             self._discard(pending)
             return Refuse(status=error.status_hint, reason=error.reason, detail=error.detail)
-        if credentials is not None and credentials.scheme == "basic" and not self._is_private(scope, receive, send):
+        is_password = self._passwords is not None and credentials is not None and credentials.scheme == "basic"
+        if is_password and not self._is_private(scope, receive, send):
             self._discard(pending)
             detail = "a password came over plain http; whose it is should change it"
             return Refuse(status=403, reason="password-without-tls", detail=detail)
@@ -298,7 +292,7 @@ class NegotiateMiddleware:
             return Refuse(status=503, reason="not-acquired", detail=str(error))
         if credentials is None:
             self._discard(pending)
-            remembered = await self._remembered(scope, receive, send, bound, session, rules)
+            remembered = await self._remembered(scope, receive, send, session, rules)
             return without_token(pending, remembered, required=self._required)
         token, scheme = credentials.token, credentials.scheme
         step = decide(token, pending, max_legs=self._limits.legs, scheme=scheme)
@@ -307,42 +301,42 @@ class NegotiateMiddleware:
             return step
         if step.context is not pending.context:
             self._discard(pending)
-        outcome: AcceptResult | AcceptError
         try:
             host = http.host(scope["headers"]) if self._acceptor.asks_host else None
-            if self._passwords is not None and scheme == "basic":
+            if self._passwords is not None and is_password:
                 realms = self._acceptor.realms or () if rules.realms is None else rules.realms
                 peer = scope["client"][0] if scope.get("client") else None
                 outcome = await self._passwords.log_in(token, peer=peer, realms=realms, host=host)
             else:
                 outcome = await self._acceptor.accept(step.context, token, bindings=bindings, host=host)
         except AcceptError as error:
-            outcome = error
             if error.status is SecStatus.BAD_BINDINGS:
                 self._end_point.doubt()
-        connection = None
-        if isinstance(outcome, AcceptResult) and outcome.identity is None:  # the next leg has to find this one
-            connection = resolve(scope, receive, send)
+            return conclude(step, error, rules, can_continue=False, now=now)
+        # a next leg has to find this one
+        connection = resolve(scope, receive, send) if outcome.identity is None else None
         decision = conclude(step, outcome, rules, can_continue=connection is not None, now=now)
-        if isinstance(decision, Challenge) and decision.handshake is not None and connection is not None:
+        if isinstance(decision, Pass) and decision.identity is not None:
+            if self._groups is not None or self._bound is not None or session is not None:
+                return await self._welcome(decision, outcome, scope, receive, send, session)
+            telemetry.logged_in(scope, decision.identity)
+            return decision
+        if connection is not None and isinstance(decision, Challenge) and decision.handshake is not None:
             self._store.put(connection, decision.handshake, now)
             self._sweep()
-        elif isinstance(outcome, AcceptResult):
-            if isinstance(decision, Pass):
-                decision = await self._welcome(decision, outcome, scope, receive, send, session)
-            elif outcome.identity is None:
-                self._acceptor.discard(outcome.context)
+        elif outcome.identity is None:
+            self._acceptor.discard(outcome.context)
         return decision
 
-    async def _second_opinion(self, outer: _Outer) -> Decision:
+    async def _second_opinion(self, found: Identity | None) -> Decision:
         """What an outer middleware found, by our own policy: its token was used up, and would be a replay here."""
         try:
             rules = self._rules_in_force() if self._acceptor.acquired else await self._acquire_late()
         except ConfigurationError as error:
             return Refuse(status=503, reason="not-acquired", detail=str(error))
-        if outer.identity is None:
+        if found is None:
             return Challenge() if self._required else Pass()
-        decision = admit(outer.identity, rules)
+        decision = admit(found, rules)
         if isinstance(decision, Pass) and self._groups is not None:
             decision = await self._with_groups(decision, self._groups, None)
         return decision
@@ -382,32 +376,33 @@ class NegotiateMiddleware:
         if self._bound is None and session is None:
             return welcome
         lasting = welcome.identity.without_tickets()
-        if self._bound is not None and tls_context(receive, send) is not None and not is_forwarded(scope):
+        if (
+            self._bound is not None
+            and tls_context(receive, send) is not None
+            and not is_forwarded(dict(scope["headers"]))
+        ):
             self._bound.bind(native(scope), lasting)
         if session is not None:
             await session.begin(lasting)
         return welcome
 
-    def _bound_to(self, scope: Scope) -> Identity | None:
+    def _of_connection(self, bound: BoundIdentities, scope: Scope) -> Pass | None:
         """Whose connection this is; nobody's from the next ``Authorization`` header on, whatever that says."""
-        assert self._bound is not None
         connection = native(scope)
-        if is_forwarded(scope) or any(name == b"authorization" for name, _ in scope["headers"]):
-            self._bound.forget(connection)
-        return self._bound.of(connection, datetime.now(UTC))
-
-    def _persistence(self, bound: BoundIdentities, scope: Scope) -> bytes:
-        """``Persistent-Auth``: will the next request on this connection need no token?"""
-        return b"true" if bound.of(native(scope), datetime.now(UTC)) is not None else b"false"
+        if connection is None or connection not in bound.entries:
+            return None
+        names = dict(scope["headers"])
+        if b"authorization" in names or is_forwarded(names):
+            bound.forget(connection)
+            return None
+        identity = bound.of(connection, time.time())
+        if identity is None or not self._acceptor.acquired:
+            return None
+        decision = admit(identity, self._rules_in_force())
+        return decision if isinstance(decision, Pass) else None
 
     async def _remembered(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        bound: Identity | None,
-        session: Session | None,
-        rules: Rules,
+        self, scope: Scope, receive: Receive, send: Send, session: Session | None, rules: Rules
     ) -> Pass | None:
         """Who a request without a token is known to be, if that still meets the policy."""
         presumed = self._acceptor.presumed
@@ -417,21 +412,10 @@ class NegotiateMiddleware:
         if session is not None:
             stored = await session.open()
             telemetry.session_looked_up(found=stored is not None)
-        for identity in (presumed, bound, stored):
-            if identity is not None and isinstance(decision := self._admit(identity, rules), Pass):
+        for identity in (presumed, stored):
+            if identity is not None and isinstance(decision := admit(identity, rules), Pass):
                 return decision
         return None
-
-    def _admit(self, identity: Identity, rules: Rules) -> Pass | Refuse:
-        """``admit`` for somebody remembered: worked out once for each object and rules."""
-        known = self._admitted.get(id(identity))
-        if known is None or known[0] is not identity or known[1] is not rules:
-            known = identity, rules, admit(identity, rules)
-            if self._policy.username is None:  # else the app's own function may say something else each time
-                if len(self._admitted) >= _MOST_ADMITTED:
-                    del self._admitted[next(iter(self._admitted))]  # one by one: all at once hold the loop up
-                self._admitted[id(identity)] = known  # which keeps it alive, so that no other gets its number
-        return known[2]
 
     async def _refuse(
         self, scope: Scope, receive: Receive, send: Send, decision: Challenge | Refuse, session: Session | None
@@ -447,7 +431,7 @@ class NegotiateMiddleware:
             send = with_cookie(send, session)
         if scope["type"] == "websocket":
             return await refuse_websocket(scope, receive, send, refusal, challenges)
-        scope["user"], scope["auth"] = _ANONYMOUS, _NO_CREDENTIALS
+        scope["user"], scope["auth"] = _ANONYMOUS, _NOBODY
         if self._passwords is not None:
             scope["headers"] = http.without_login(scope["headers"])
         await refuse_http(scope, receive, send, refusal, challenges, self._on_refused)

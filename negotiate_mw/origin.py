@@ -21,7 +21,10 @@ class Verdict(Enum):
     REFUSED = "refused"
 
 
-_ALLOWED = Verdict.ALLOWED  # for what nearly every request is; Python 3.11 takes 0.2 µs to look it up
+def is_safe(scope: MutableMapping[str, Any]) -> bool:
+    """True for a request that can change nothing, wherever it comes from: ``judge`` allows it."""
+    # a websocket opens a channel that no further check sees, whatever its server says of a method
+    return scope["type"] == "http" and scope["method"] in _SAFE_METHODS
 
 
 def judge(scope: MutableMapping[str, Any], trusted: Collection[str]) -> Verdict:
@@ -31,14 +34,12 @@ def judge(scope: MutableMapping[str, Any], trusted: Collection[str]) -> Verdict:
         scope: an http or websocket scope.
         trusted: origins as browsers write them, ``"https://portal.corp.example"``.
     """
-    # a websocket opens a channel that no further check sees, whatever its server says of a method
-    method = scope["method"] if scope["type"] == "http" else None
-    if method in _SAFE_METHODS:
-        return _ALLOWED
+    if is_safe(scope):
+        return Verdict.ALLOWED
     headers = scope["headers"]
     origins = [value.decode("latin-1") for name, value in headers if name == b"origin"]
     is_trusted = len(origins) == 1 and origins[0] in trusted
-    if method == "OPTIONS":
+    if scope["type"] == "http" and scope["method"] == "OPTIONS":
         if not any(name == b"access-control-request-method" for name, _ in headers):
             return Verdict.ALLOWED
         return Verdict.PREFLIGHT if is_trusted else Verdict.REFUSED

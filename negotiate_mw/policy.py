@@ -6,7 +6,7 @@ what to type. Nothing here reads a clock, a file or a request.
 
 import sys
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from negotiate_mw.errors import AcceptError, ConfigurationError
@@ -37,12 +37,12 @@ class Limits:
     step_seconds: float = 10
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value: Any = getattr(self, field.name)
-            kinds = (int, float) if field.name.endswith("seconds") else (int,)
+        for limit in fields(self):
+            value: Any = getattr(self, limit.name)
+            kinds = (int, float) if limit.name.endswith("seconds") else (int,)
             if type(value) not in kinds or not 0 < value < float("inf"):
                 raise ConfigurationError(
-                    f"Limits({field.name}={value!r}): give a number above 0, such as {field.default!r}"
+                    f"Limits({limit.name}={value!r}): give a number above 0, such as {limit.default!r}"
                 )
 
 
@@ -199,11 +199,16 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """A policy with its realms and (casefolded) NTLM domains resolved; None means any."""
+    """A policy with its realms and (casefolded) NTLM domains resolved; None means any.
+
+    ``known`` is what ``handshake.admit`` said by these rules, by the identity's ``id``: the same object gets the same
+    answer, so it is worked out once.
+    """
 
     policy: Policy
     realms: frozenset[str] | None
     domains: frozenset[str] | None = frozenset()
+    known: dict[int, tuple[Identity, Any]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def refusal(self, identity: Identity) -> tuple[str, str] | None:
         """Why this identity may not in, as a slug and a sentence for the log; None if it may."""
@@ -221,7 +226,7 @@ class Rules:
         if identity.is_service and not self.policy.services:
             return "service-not-allowed", f"{identity.principal!r} is no person; to let it, Policy(services=True)"
         required = self.policy.required_flags
-        if required and (missing := required & ~identity.attributes):
+        if required is not NO_FLAGS and (missing := required & ~identity.attributes):
             return "flags-missing", f"the context of {identity.principal!r} lacks {missing!r}"
         if self.policy.required_indicators:
             has = identity.attributes_of("auth-indicators")

@@ -159,7 +159,7 @@ class RefusalLog:
                 now=datetime.now(UTC),
                 token=None if credentials is None else credentials.token,
                 host=http.host(headers),
-                is_forwarded=is_forwarded(scope),
+                is_forwarded=is_forwarded(dict(scope["headers"])),
                 is_preflight=scope.get("method") == "OPTIONS",
                 names_certfile=self._names_certfile,
                 holdings=self._holdings(),

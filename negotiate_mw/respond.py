@@ -39,6 +39,14 @@ _TO_BROWSERS = re.compile(
     rb"(?:max-age|stale-while-revalidate|stale-if-error)=\"?\d+\"?)(?=\s*(?:,|$))"
 )
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+_PRIVATE = (b"cache-control", b"private")
+_VARY = (b"vary", b"Authorization, Cookie")
+# what is added to a user's response: whether they are remembered for the connection isn't said, or is
+_ADDED: dict[bool | None, Headers] = {
+    None: [_VARY],
+    True: [_VARY, (b"persistent-auth", b"true")],
+    False: [_VARY, (b"persistent-auth", b"false")],
+}
 
 
 def carrying(scheme: str, token: bytes) -> bytes:
@@ -47,7 +55,7 @@ def carrying(scheme: str, token: bytes) -> bytes:
 
 
 def with_identity_headers(
-    send: Send, proof: bytes | None, persistent: bytes | None = None, session: Session | None = None
+    send: Send, proof: bytes | None, is_remembered: bool | None = None, session: Session | None = None
 ) -> Send:
     """Wrap ``send`` for a response that belongs to a user: no shared cache may keep it, whatever the app says.
 
@@ -59,15 +67,13 @@ def with_identity_headers(
     Args:
         send: what to wrap.
         proof: a ``WWW-Authenticate`` value with the last token, if there is one.
-        persistent: ``Persistent-Auth``, as IIS sends it: is the user remembered for the connection? None: not said.
+        is_remembered: for ``Persistent-Auth``, as IIS sends it: is the user remembered for the connection? None: not
+            said.
         session: as for ``with_cookie``.
     """
+    ours = _ADDED[is_remembered]
 
-    ours = [(b"vary", b"Authorization, Cookie")]
-    if persistent is not None:
-        ours.append((b"persistent-auth", persistent))
-
-    async def sending(message: Message) -> None:
+    def sending(message: Message) -> Awaitable[None]:
         if message["type"] in _STARTS:
             added = ours
             if proof is not None and message.get("status") != 401:
@@ -75,7 +81,7 @@ def with_identity_headers(
             if session is not None and (cookie := session.set_cookie()) is not None:
                 added = [*added, (b"set-cookie", cookie)]
             message = _for_one_user(message, added)
-        await send(message)
+        return send(message)
 
     return sending
 
@@ -87,10 +93,10 @@ def with_cookie(send: Send, session: Session) -> Send:
     one user's, whatever page it is.
     """
 
-    async def sending(message: Message) -> None:
+    def sending(message: Message) -> Awaitable[None]:
         if message["type"] in _STARTS and (cookie := session.set_cookie()) is not None:
             message = _for_one_user(message, [(b"set-cookie", cookie)])
-        await send(message)
+        return send(message)
 
     return sending
 
@@ -167,21 +173,32 @@ class _Page:
 
 
 def _for_one_user(start: Message, added: Headers) -> Message:
-    headers: Headers = []
-    said: list[bytes] = []
-    for pair in start.get("headers") or ():
-        lowered = pair[0].lower()
-        if not lowered.endswith(_CACHE_FIELDS):
-            headers.append(pair)
-        elif lowered == b"cache-control":
-            said.append(pair[1])
-    if start["type"] != "websocket.http.response.start":
-        headers += added
+    headers: Headers = list(start.get("headers") or ())
+    for name, _ in headers:
+        if _is_for_caches(name):
+            headers, directives = _without_shared_caches(headers)
+            break
     else:
+        directives = _PRIVATE
+    if start["type"] == "websocket.http.response.start":
         for name, value in added:
             _join(headers, name, value)
-    headers.append((b"cache-control", _private(b",".join(said)) if said else b"private"))
+    else:
+        headers += added
+    headers.append(directives)
     return {**start, "headers": headers}
+
+
+def _without_shared_caches(headers: Headers) -> tuple[Headers, tuple[bytes, bytes]]:
+    """An app's headers without those for caches, and the ``Cache-Control`` that is left of them."""
+    said = [value for name, value in headers if name.lower() == b"cache-control"]
+    left = [pair for pair in headers if not _is_for_caches(pair[0])]
+    return left, (b"cache-control", _private(b",".join(said)))
+
+
+@lru_cache(maxsize=256)  # an app's fields are few, and its every response is asked for each
+def _is_for_caches(name: bytes) -> bool:
+    return name.lower().endswith(_CACHE_FIELDS)
 
 
 @lru_cache(maxsize=256)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from negotiate_mw.identity import AcceptResult
 from negotiate_mw.wire.keytab import KeytabEntry
+from negotiate_mw.wire.spnego import Opening
 
 
 class Holdings(NamedTuple):
@@ -39,14 +40,16 @@ class Context:
         handle: the library's own context, freed with its last reference; None before the first step and after deletion.
         lock: held while a step runs, until it has really ended.
         open: a further leg may come.
+        opening: what its first token says of itself; None: nobody has read that.
         host: the host that the leg under way asks for, where the acceptor's name depends on it.
         spent: one of its legs is remembered by all nodes, where they share a replay cache.
     """
 
-    __slots__ = ("__weakref__", "backend", "handle", "host", "lock", "open", "spent")
+    __slots__ = ("__weakref__", "backend", "handle", "host", "lock", "open", "opening", "spent")
 
-    def __init__(self, backend: "Backend") -> None:
+    def __init__(self, backend: "Backend", opening: Opening | None = None) -> None:
         self.backend: Backend = backend
+        self.opening: Opening | None = opening
         self.handle: Any = None
         self.lock: Lock = Lock()
         self.open: bool = True

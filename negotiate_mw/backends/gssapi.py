@@ -66,6 +66,7 @@ _OK = SecStatus.OK  # Python 3.11 takes 0.2 µs to look a member up
 _MAX_REALMS = 1000  # that we remember something of; a forest has dozens
 _UNAVAILABLE = 16  # GSS_S_UNAVAILABLE (RFC 2744 3.9.1); what its minor status says is an earlier call's
 _REREAD_SECONDS = 1.0  # as often as the library looks whether krb5.conf itself is another one
+_COMPLETED, _REJECTED = 0, 2  # negState (RFC 4178 4.2.2)
 _CHANNEL_BOUND = 2048  # GSS_C_CHANNEL_BOUND_FLAG (MIT krb5 1.19)
 
 # RFC 2744 flag bits -> ours
@@ -151,7 +152,8 @@ class GssapiBackend:
 
     @property
     def realms(self) -> frozenset[str]:
-        self._keytab.problem()
+        if monotonic() >= self._keytab.look_at:
+            self._keytab.problem()
         return self._keytab.realms
 
     def acquire(self) -> None:
@@ -209,17 +211,25 @@ class GssapiBackend:
 
     def step(self, context: Context, token: bytes, bindings: bytes | None) -> AcceptResult:
         channel = None if bindings is None else raw.ChannelBindings(application_data=bindings)
+        opening = context.opening
+        # the library takes a tenth longer with SPNEGO, which has nothing to negotiate where Kerberos comes first
+        chosen = opening.mechanisms[0] if opening is not None and opening.kerberos_at else None
         try:
-            done = _LATEST.accept(token, self._credential, context.handle, channel)
-            if done.more_steps:
-                context.handle = done.context
-                return AcceptResult(status=SecStatus.CONTINUE_NEEDED, context=context, token=done.token)
+            inner = token if opening is None or chosen is None else token[opening.kerberos_at :]
+            done = _LATEST.accept(inner, self._credential, context.handle, channel)
             context.handle = done.context
-            return self._complete(context, done, token)
+            if not done.more_steps:
+                return self._complete(context, done, token, chosen)
+            if chosen is None:
+                return AcceptResult(status=SecStatus.CONTINUE_NEEDED, context=context, token=done.token)
+            raise AcceptError(SecStatus.INVALID_TOKEN, "malformed", detail="DCE style in a frame that it doesn't have")
         except AcceptError:
             raise
         except Exception as error:
-            raise self._translate(error) from error
+            refused = self._translate(error)
+            if chosen is not None and refused.token:
+                refused.token = spnego.answer(_REJECTED, chosen, refused.token)
+            raise refused from error
 
     async def impersonate(self, principal: str) -> ServiceTickets:
         """See ``Acceptor.impersonate``."""
@@ -228,7 +238,7 @@ class GssapiBackend:
             raise DelegationError("failed", problem)
         return await self._account.impersonate(principal, we=self._own_name(None))
 
-    def _complete(self, context: Context, done: Any, token: bytes) -> AcceptResult:
+    def _complete(self, context: Context, done: Any, token: bytes, chosen: str | None) -> AcceptResult:
         if done.mech != _KRB5:
             raise AcceptError(SecStatus.LOGON_DENIED, "mechanism-not-allowed", detail="the context isn't Kerberos")
         if self._hosts:
@@ -238,18 +248,15 @@ class GssapiBackend:
         listed = raw.inquire_name(initiator, mech_name=False, attrs=True).attrs
         info = _verified(initiator, _UPN_DNS_INFO) if _UPN_DNS_INFO in listed else None
         name = raw.display_name(initiator, False).name
-        account = _account(name, info)
-        self._hold_to_pac(account)
-        realms = self._keytab.realms
-        at_home = account.realm in realms
-        flags = int(done.flags) & _KNOWN_FLAGS
         # the library counts in seconds too, so all log-ins with one ticket end at the same
         ends = None if done.lifetime is None else int(time()) + done.lifetime
-        named = _named_attributes(initiator, listed)
-        identity = _identity(account, flags, ends, named, at_home=at_home, is_alone=at_home and len(realms) == 1)
+        named = _named_attributes(initiator, listed) if _INDICATORS in listed or _TRANSITED in listed else ()
+        realms = self._keytab.realms
+        identity = _identity(name, info, int(done.flags) & _KNOWN_FLAGS, ends, named, realms)
+        self._hold_to_pac(identity)
         # another realm's KDC could claim anything; and without a UPN_DNS_INFO it isn't said whose claims they are
-        if at_home and info is not None and _CLAIMS in listed:
-            identity = replace(identity, claims=_Claims(initiator, account.principal))
+        if info is not None and _CLAIMS in listed and identity.realm in realms:
+            identity = replace(identity, claims=_Claims(initiator, identity.principal))
         if self._delegation is not None or self._account is not None:
             identity = replace(
                 identity,
@@ -259,23 +266,23 @@ class GssapiBackend:
         return AcceptResult(
             status=_OK,
             context=context,
-            token=done.token,
+            token=done.token if chosen is None else spnego.answer(_COMPLETED, chosen, done.token),
             attributes=identity.attributes,
             expires_at=identity.expires_at,
-            group_sids=_GroupSids(initiator, account, at_home=at_home) if _LOGON_INFO in listed else None,
+            group_sids=_GroupSids(initiator, name, info, realms) if _LOGON_INFO in listed else None,
             identity=identity,
         )
 
-    def _hold_to_pac(self, account: Account) -> None:
+    def _hold_to_pac(self, identity: Identity) -> None:
         """A realm that tells whose account a ticket is does so for each; a client can only ask it not to."""
-        if account.upn is not None:
+        if identity.upn is not None:
             if len(self._realms_with_pac) < _MAX_REALMS:
-                self._realms_with_pac.add(account.realm)
-        elif account.realm in self._realms_with_pac:
+                self._realms_with_pac.add(identity.realm)
+        elif identity.realm in self._realms_with_pac:
             raise AcceptError(
                 SecStatus.LOGON_DENIED,
                 "pac-missing",
-                detail=f"the ticket of {account.principal!r} has no PAC with its account, as others of its realm have",
+                detail=f"the ticket of {identity.principal!r} has no PAC with its account, as others of its realm have",
             )
 
     def _check_target(self, handle: Any, host: str | None) -> None:
@@ -389,24 +396,26 @@ _LATEST = _Latest()
 class _GroupSids:
     """Reads the groups out of a ticket's PAC when called: ``AcceptResult.group_sids``."""
 
-    __slots__ = ("_account", "_at_home", "_name")
+    __slots__ = ("_info", "_name", "_realms", "_ticket_name")
 
-    def __init__(self, name: Any, account: Account, *, at_home: bool) -> None:
+    def __init__(self, name: Any, ticket_name: bytes, info: bytes | None, realms: frozenset[str]) -> None:
         self._name = name
-        self._account = account
-        self._at_home = at_home
+        self._ticket_name = ticket_name
+        self._info = info
+        self._realms = realms
 
     def __call__(self, domain_sid: str | None = None) -> frozenset[str]:
         try:
             buffer = _vouched(self._name, _LOGON_INFO)
             if buffer is None:
                 raise _no_groups("the ticket's PAC isn't verified")
-            info = read_logon_info(buffer)
+            logon = read_logon_info(buffer)
         except GSSError as error:
             raise AcceptError(SecStatus.INTERNAL_ERROR, "groups-failed", detail=f"the library says {error}") from error
         except WireError as error:
             raise _no_groups(f"the ticket's PAC can't be read: KERB_VALIDATION_INFO, {error}") from error
-        return vouched_groups(self._account, info, at_home=self._at_home, domain_sid=domain_sid)
+        account = _account(self._ticket_name, self._info)
+        return vouched_groups(account, logon, at_home=account.realm in self._realms, domain_sid=domain_sid)
 
 
 class _Claims:
@@ -481,26 +490,22 @@ def _read(buffer: bytes, attribute: bytes, reader: Callable[[bytes], T]) -> T:
         raise AcceptError(SecStatus.LOGON_DENIED, "name-mismatch", detail=detail) from error
 
 
-@lru_cache(maxsize=1024)  # the same for each log-in of a user; what comes here was signed by a KDC that we trust
 def _account(name: bytes, info: bytes | None) -> Account:
     return account_of(_printed(name), None if info is None else _read(info, _UPN_DNS_INFO, read_upn_dns_info))
 
 
-@lru_cache(maxsize=1024)  # the same for each log-in with one ticket
+# the same for each log-in with one ticket; what comes here was signed by a KDC that we trust
+@lru_cache(maxsize=1024)
 def _identity(
-    account: Account,
-    flags: int,
-    ends: int | None,
-    named: tuple[tuple[str, tuple[str, ...]], ...],
-    *,
-    at_home: bool,
-    is_alone: bool,
+    name: bytes, info: bytes | None, flags: int, ends: int | None, named: NamedAttributes, realms: frozenset[str]
 ) -> Identity:
+    account = _account(name, info)
+    at_home = account.realm in realms
     sid = account.sid if at_home else None  # a realm of elsewhere might say anybody's
     return Identity(
         principal=account.principal,
         account_id=sid or account.principal,
-        username=account.bare_name if is_alone else account.principal,
+        username=account.bare_name if at_home and len(realms) == 1 else account.principal,
         realm=account.realm,
         mechanism="kerberos",
         sid=sid,

@@ -55,8 +55,12 @@ class Cookie:
         """What a request's headers have of it."""
         values: list[bytes] = []
         for name, line in headers:
-            if name == b"cookie":
-                values += self._values(line)
+            if name == b"cookie" and (at := line.find(self._start)) >= 0:
+                if (at == 0 or line.startswith(b"; ", at - 2)) and line.find(self._start, at + 1) < 0:
+                    end = line.find(b";", at)  # there once, as clients write it
+                    values.append(line[at + len(self._start) : end if end > 0 else None])
+                else:
+                    values += self._values(line)
         if not values:
             return _NOTHING
         value = values[0].rstrip()

@@ -5,7 +5,7 @@ strict way or refused, so that no two parties can ever disagree on which token a
 import binascii
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from .errors import HeaderError
@@ -39,7 +39,7 @@ _BASIC = re.compile(rb"\s*basic\b", re.IGNORECASE)
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@/?#, ]+)(?::[0-9]*)?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class Credentials:
     """What a client presented: its scheme in lower case and the decoded token, which no repr shows."""
 
@@ -48,7 +48,7 @@ class Credentials:
 
 
 def parse(
-    headers: Iterable[tuple[bytes, bytes]],
+    headers: Collection[tuple[bytes, bytes]],
     *,
     schemes: frozenset[bytes] = DEFAULT_SCHEMES,
     max_bytes: int = DEFAULT_MAX_BYTES,
@@ -61,15 +61,13 @@ def parse(
 
         parse([(b"authorization", b"Negotiate YIIC...")])  # Credentials(scheme='negotiate')
     """
-    value: bytes | None = None
-    for name, content in headers:
-        if name == b"authorization":
-            # RFC 9110 5.3: not a list-valued field, and proxies differ on which of two they believe
-            if value is not None:
-                raise HeaderError("duplicate-header", "more than one Authorization header")
-            value = content
+    fields = dict(headers)
+    value = fields.get(b"authorization")
     if value is None:
         return None
+    # RFC 9110 5.3: not a list-valued field, and proxies differ on which of two they believe
+    if len(fields) != len(headers) and [name for name, _ in headers].count(b"authorization") > 1:
+        raise HeaderError("duplicate-header", "more than one Authorization header")
 
     scheme, _, rest = value.partition(b" ")
     scheme = scheme.lower()
@@ -90,12 +88,18 @@ def parse(
     except binascii.Error:
         # `from None`: the library's message may quote what it stumbled on
         raise HeaderError("not-token68", f"{len(token68)} characters that are not base64") from None
-    # strict mode still takes superfluous padding and non-zero bits under it (RFC 4648 3.5), which can only be at the
-    # end: writing the last one to three bytes again leaves exactly one spelling for each
-    tail = token[(len(token) - 1) // 3 * 3 :]
-    if not token or len(token68) % 4 or binascii.b2a_base64(tail, newline=False) != token68[-4:]:
+    if not token or len(token68) % 4 or (token68.endswith(b"=") and not _ends_canonically(token68, token)):
         raise HeaderError("not-token68", f"{len(token68)} characters that are not canonical base64")
-    return Credentials(scheme=scheme.decode("latin-1"), token=token)
+    return Credentials(scheme.decode("latin-1"), token)
+
+
+def _ends_canonically(token68: bytes, token: bytes) -> bool:
+    """False for superfluous padding and non-zero bits under it (RFC 4648 3.5), which strict mode takes too.
+
+    They can only be at the end: writing that to three bytes again leaves exactly one spelling for each.
+    """
+    tail = token[(len(token) - 1) // 3 * 3 :]
+    return binascii.b2a_base64(tail, newline=False) == token68[-4:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

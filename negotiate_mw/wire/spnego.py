@@ -6,6 +6,7 @@ context authenticates."""
 import enum
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 from . import der
 from .errors import Incomplete, WireError
@@ -97,8 +98,20 @@ def read(token: bytes) -> FirstToken | Continuation:
     raise WireError("malformed", "neither SPNEGO, nor Kerberos, nor NTLM")
 
 
-def opens(token: bytes) -> tuple[str, ...] | None:
-    """The mechanisms that `token` opens a handshake with, `None` if it goes on with one: as `read` says, and raises.
+class Opening(NamedTuple):
+    """How a token opens a handshake.
+
+    `mechanisms` are as in `FirstToken`. `kerberos_at` is where in a SPNEGO token a Kerberos one begins that is
+    for the client's first choice and goes on to the end, so that all of SPNEGO that is left to do is `answer`
+    (RFC 4178 5: then neither side needs a mechListMIC); 0 where it isn't as simple as that.
+    """
+
+    mechanisms: tuple[str, ...]
+    kerberos_at: int = 0
+
+
+def opens(token: bytes) -> Opening | None:
+    """How `token` opens a handshake, `None` if it goes on with one: as `read` says, and raises.
 
     With one ticket, all that stands before its AP-REQ stays the same, and so mostly does the length; `read` goes by
     nothing else where the AP-REQ is the end, so it needn't do that again for each log-in.
@@ -110,16 +123,38 @@ def opens(token: bytes) -> tuple[str, ...] | None:
         except WireError:  # it isn't the end, or the whole is malformed
             pass
     first = read(token)
-    return first.mechanisms if isinstance(first, FirstToken) else None
+    return Opening(first.mechanisms) if isinstance(first, FirstToken) else None
 
 
 @lru_cache(maxsize=256)
-def _opens(front: bytes, size: int) -> tuple[str, ...]:
+def _opens(front: bytes, size: int) -> Opening:
     first = read(front.ljust(size, b"\0"))
+    inner = first.mech_token or b""
     # of all that stands in a token, the mechanism's own one is alone in not being read
-    if not isinstance(first, FirstToken) or len(first.mech_token or b"") <= size - len(front):
+    if not isinstance(first, FirstToken) or len(inner) <= size - len(front):
         raise WireError("malformed", "what goes before an AP-REQ stands somewhere else")
-    return first.mechanisms
+    is_kerberos = first.wrapping is Wrapping.SPNEGO and first.mechanisms[0] in (KRB5, MS_KRB5) and _is_framed(inner)
+    return Opening(first.mechanisms, size - len(inner) if is_kerberos else 0)
+
+
+def _is_framed(inner: bytes) -> bool:
+    """True if it is one Kerberos message in its GSS-API frame, and no byte besides."""
+    try:
+        return inner.startswith(_BEFORE_AP_REQ, der.whole(inner, "mechToken")) and inner[0] == _INITIAL
+    except WireError:
+        return False
+
+
+def answer(state: int, mechanism: str, token: bytes | None) -> bytes:
+    """What `response` writes, for the answer to each log-in: its beginning is the same for all of one kind."""
+    if not token:
+        return response(state=state, mechanism=mechanism)
+    return _before_answer(state, mechanism, len(token)) + token
+
+
+@lru_cache(maxsize=64)  # an AP-REP's length depends on the key's kind alone
+def _before_answer(state: int, mechanism: str, size: int) -> bytes:
+    return response(state=state, mechanism=mechanism, token=bytes(size))[:-size]
 
 
 def response(

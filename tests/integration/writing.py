@@ -52,6 +52,7 @@ class Service:
         signed: bool = True,
         said_by: str | None = None,
         bindings: bytes | None = None,
+        flags: int = 0,
     ) -> bytes:
         """A first token, bare Kerberos, of ``client``, such as ``"alice@TEST.EXAMPLE"``.
 
@@ -60,6 +61,7 @@ class Service:
             signed: False: the PAC's signature is another key's.
             said_by: whom the PAC says that it is of; None: the client.
             bindings: application data of the channel bindings that the client sends.
+            flags: what the client asks of the context (RFC 4121 4.1.1.1).
         """
         name, _, realm = client.rpartition("@")
         began = datetime.now(UTC).replace(microsecond=0)
@@ -94,7 +96,7 @@ class Service:
             ),
         )
         channel = bytes(16) if bindings is None else md5(GssChannelBindings(application_data=bindings).pack()).digest()
-        bound = (16).to_bytes(4, "little") + channel + bytes(4)  # RFC 4121 4.1.1
+        bound = (16).to_bytes(4, "little") + channel + flags.to_bytes(4, "little")  # RFC 4121 4.1.1
         authenticator = encode(
             0x62,
             encode(

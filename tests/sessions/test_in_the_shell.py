@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
-from negotiate_mw import AcceptError, ChannelBinding, CookieSessions, NegotiateMiddleware, Policy, SecStatus, middleware
+from negotiate_mw import AcceptError, ChannelBinding, CookieSessions, NegotiateMiddleware, Policy, SecStatus, handshake
 from negotiate_mw.identity import Identity
 from negotiate_mw.sessions.cookie import CookieSession
 from negotiate_mw.sessions.sealing import make_key
@@ -111,7 +111,7 @@ async def test_an_apps_own_naming_is_asked_at_every_use() -> None:
 
 @on_a_loop
 async def test_who_many_others_came_after_is_still_who_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(middleware, "_MOST_ADMITTED", 3)
+    monkeypatch.setattr(handshake, "_MOST_KNOWN", 3)
     principals = [f"user{number}@EXAMPLE.COM" for number in range(10)]
     site = Site()
     acceptor = ScriptedAcceptor({name.encode(): (user(name), None) for name in principals})
@@ -126,7 +126,8 @@ async def test_who_many_others_came_after_is_still_who_they_are(monkeypatch: pyt
             await browser.get()
         assert [scope["user"].principal for scope in site.scopes] == principals
 
-    assert len(app._admitted) <= 3
+    assert app._rules is not None
+    assert len(app._rules.known) <= 3
 
 
 @on_a_loop

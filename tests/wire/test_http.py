@@ -224,7 +224,7 @@ values = st.one_of(
 def test_any_bytes_are_credentials_none_or_a_header_error(headers: list[tuple[bytes, bytes]]) -> None:
     outcome: Credentials | HeaderError | None
     try:
-        outcome = parse(iter(headers), schemes=ALL, max_bytes=20)
+        outcome = parse(headers, schemes=ALL, max_bytes=20)
     except HeaderError as error:
         outcome = error
 

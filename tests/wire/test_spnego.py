@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from negotiate_mw.wire import der, spnego
 from negotiate_mw.wire.errors import Incomplete, WireError
-from negotiate_mw.wire.spnego import Continuation, FirstToken, Wrapping, opens, read, response
+from negotiate_mw.wire.spnego import Continuation, FirstToken, Wrapping, answer, opens, read, response
 
 from . import building, vectors
 from .building import (
@@ -57,18 +57,33 @@ def refused(token: bytes) -> WireError:
 
 
 def opened(token: bytes) -> object:
-    """What `opens` says, errors as their words."""
+    """What `opens` says, errors as their words; and what it says is Kerberos, where SPNEGO has nothing to negotiate."""
     try:
-        return opens(token)
+        opening = opens(token)
     except WireError as error:
         return str(error)
+    if opening is None:
+        return None
+    return opening.mechanisms, token[opening.kerberos_at :] if opening.kerberos_at else None
 
 
 def opened_by_reading(token: bytes) -> object:
     result = outcome(token)
     if isinstance(result, WireError):
         return str(result)
-    return result.mechanisms if isinstance(result, FirstToken) else None
+    if not isinstance(result, FirstToken):
+        return None
+    return result.mechanisms, result.mech_token if needs_no_negotiating(result) else None
+
+
+def needs_no_negotiating(opening: FirstToken) -> bool:
+    """A Kerberos message in SPNEGO, for the client's first choice, with no MIC behind it."""
+    is_first = opening.mechanisms[0] in (spnego.KRB5, spnego.MS_KRB5)
+    if opening.wrapping is not Wrapping.SPNEGO or opening.mic is not None or not is_first:
+        return False
+    inner = opening.mech_token or b""
+    framed = isinstance(whole := outcome(inner), FirstToken) and whole.wrapping is Wrapping.KERBEROS
+    return framed and inner.startswith(KRB5_OID + b"\x01\x00", der.whole(inner, "mechToken"))
 
 
 def outcome(token: bytes) -> FirstToken | Continuation | WireError:
@@ -469,8 +484,34 @@ def test_a_mic_after_the_kerberos_message_is_read_too() -> None:
     token = building.neg_token_init(*fields, octets(0xA3, b"mic"))
     broken = building.neg_token_init(*fields, octets(0xA3, b"mic") + b"\0")
 
-    assert opens(token) == (spnego.KRB5,)
-    assert opened(broken) == opened_by_reading(broken) != (spnego.KRB5,)
+    assert opened(token) == ((spnego.KRB5,), None)
+    assert opened(broken) == opened_by_reading(broken) != ((spnego.KRB5,), None)
+
+
+@pytest.mark.parametrize("mechanism", [spnego.KRB5, spnego.MS_KRB5])
+def test_kerberos_as_the_first_choice_is_taken_out_of_its_wrapping(mechanism: str) -> None:
+    message = first(vectors.SPNEGO_KERBEROS).mech_token
+    assert message is not None
+    oid = {spnego.KRB5: KRB5_OID, spnego.MS_KRB5: MS_KRB5_OID}[mechanism]
+    token = building.neg_token_init(mech_types(oid, NTLM_OID), octets(0xA2, message))
+
+    assert opens(token) == ((mechanism, spnego.NTLM), token.index(message))
+
+
+def test_kerberos_that_is_not_the_first_choice_is_left_to_be_negotiated() -> None:
+    message = first(vectors.SPNEGO_KERBEROS).mech_token
+    assert message is not None
+    token = building.neg_token_init(mech_types(NTLM_OID, KRB5_OID), octets(0xA2, message))
+
+    assert opens(token) == ((spnego.NTLM, spnego.KRB5), 0)
+
+
+@PROPERTY
+@given(st.integers(0, 3), st.sampled_from([spnego.KRB5, spnego.MS_KRB5]), optional_bytes)
+def test_the_answer_to_each_log_in_is_the_response_that_it_stands_for(
+    state: int, mechanism: str, token: bytes | None
+) -> None:
+    assert answer(state, mechanism, token) == response(state=state, mechanism=mechanism, token=token or None)
 
 
 @PROPERTY
