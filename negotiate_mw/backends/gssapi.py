@@ -222,7 +222,7 @@ class GssapiBackend:
                 return self._complete(context, done, token, chosen)
             if chosen is None:
                 return AcceptResult(status=SecStatus.CONTINUE_NEEDED, context=context, token=done.token)
-            raise AcceptError(SecStatus.INVALID_TOKEN, "malformed", detail="DCE style in a frame that it doesn't have")
+            raise AcceptError(SecStatus.INVALID_TOKEN, "malformed", detail="Kerberos that wants more than one leg")
         except AcceptError:
             raise
         except Exception as error:
