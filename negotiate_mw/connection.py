@@ -86,19 +86,19 @@ def native(scope: Scope) -> Connection | None:
 def _uvicorn_cycle(receive: Receive) -> Any:
     """uvicorn's object for this request, whose ``flow`` belongs to the connection; None under other servers."""
     cycle: Any = getattr(receive, "__self__", None)
-    return cycle if _comes_of(cycle.__class__, "uvicorn.protocols.http.") and hasattr(cycle, "flow") else None
+    return cycle if _is_uvicorns(cycle.__class__) and hasattr(cycle, "flow") else None
 
 
 def _hypercorn_protocol(send: Send | None) -> Any:
     """hypercorn's object for the connection that a request's stream sends on; None under other servers."""
     stream: Any = getattr(send, "__self__", None)
-    known = _comes_of(stream.__class__, "hypercorn.protocol.")
+    known = stream.__class__.__module__.startswith("hypercorn.protocol.")
     return getattr(getattr(stream, "send", None), "__self__", None) if known else None
 
 
-@lru_cache(maxsize=64)  # of the few kinds of objects that servers have; each request asks
-def _comes_of(kind: type, package: str) -> bool:
-    return kind.__module__.startswith(package)
+@lru_cache(maxsize=64)  # of the few kinds of objects that a server has; each request asks
+def _is_uvicorns(kind: type) -> bool:
+    return kind.__module__.startswith("uvicorn.protocols.")
 
 
 def reads_away(receive: Receive) -> bool:
@@ -152,7 +152,7 @@ def is_loopback(scope: Scope, receive: Receive, send: Send | None = None) -> boo
 
 def _transport(receive: Receive, send: Send | None) -> Any:
     holder: Any = getattr(receive, "__self__", None)
-    if _comes_of(holder.__class__, "uvicorn.protocols."):
+    if _is_uvicorns(holder.__class__):
         return getattr(holder, "transport", None)
     server = getattr(getattr(_hypercorn_protocol(send), "send", None), "__self__", None)
     return getattr(server, "writer", None)  # it has a transport's ``get_extra_info``

@@ -197,6 +197,7 @@ class NegotiateMiddleware:
         self._refusals = RefusalLog(self._acceptor, self._policy)
         self._trusted = frozenset(self._policy.trusted_origins)
         self._bound = BoundIdentities() if connection_bound else None
+        self._remembers = connection_bound or sessions is not None
         self._tls_needed = self._policy.require_tls and not self._policy.tls_terminated_by_proxy
         self._store = ContextStore(self._limits.half_open, self._limits.handshake_seconds, self._discard)
         telemetry.watch_half_open(self._store, self._limits.half_open)
@@ -214,17 +215,19 @@ class NegotiateMiddleware:
         outer = scope.get(_DECIDED)
         if not isinstance(outer, _Credentials):
             outer = None
-            scope["user"], scope["auth"] = _ANONYMOUS, _NOBODY
         session = None
         if self._sessions is not None and outer is None:
             is_https = self._policy.tls_terminated_by_proxy or is_tls(scope, receive, send)
             session = self._sessions.session(scope, is_tls=is_https)
-        if self._is_exempt is not None and self._is_exempt(scope):
-            return await self.app(scope, receive, send if session is None else with_cookie(send, session))
+        if self._is_exempt is not None:
+            if outer is None:
+                scope["user"], scope["auth"] = _ANONYMOUS, _NOBODY
+            if self._is_exempt(scope):
+                return await self.app(scope, receive, send if session is None else with_cookie(send, session))
         decision = self._gate(scope, receive, send) if self._tls_needed or not origin.is_safe(scope) else None
         if decision is None and outer is not None:
             decision = await self._second_opinion(outer.identity)
-        known = self._of_connection(self._bound, scope) if decision is None and self._bound is not None else None
+        known = self._at_hand(scope, session) if self._remembers and decision is None else None
         if decision is None:
             decision = known or await self._authenticate(scope, receive, send, session)
         if not isinstance(decision, Pass):
@@ -386,34 +389,48 @@ class NegotiateMiddleware:
             await session.begin(lasting)
         return welcome
 
-    def _of_connection(self, bound: BoundIdentities, scope: Scope) -> Pass | None:
-        """Whose connection this is; nobody's from the next ``Authorization`` header on, whatever that says."""
-        connection = native(scope)
-        if connection is None or connection not in bound.entries:
-            return None
+    def _at_hand(self, scope: Scope, session: Session | None) -> Pass | None:
+        """Who a request without a token is known to be, as far as nobody has to be asked for it."""
         names = dict(scope["headers"])
-        if b"authorization" in names or is_forwarded(names):
-            bound.forget(connection)
-            return None
-        identity = bound.of(connection, time.time())
+        has_token = b"authorization" in names
+        if self._bound is not None:
+            identity = self._of_connection(self._bound, scope, names, has_token=has_token)
+        elif session is None or has_token or self._store.entries or self._acceptor.presumed is not None:
+            return None  # what is half-open, and who is presumed, comes before a session
+        else:
+            identity = session.peek()
         if identity is None or not self._acceptor.acquired:
             return None
         decision = admit(identity, self._rules_in_force())
-        return decision if isinstance(decision, Pass) else None
+        if not isinstance(decision, Pass):
+            return None
+        if session is not None:
+            telemetry.session_looked_up(found=True)
+        return decision
+
+    def _of_connection(
+        self, bound: BoundIdentities, scope: Scope, names: Collection[bytes], *, has_token: bool
+    ) -> Identity | None:
+        """Whose connection this is; nobody's from the next ``Authorization`` header on, whatever that says."""
+        connection = native(scope)
+        if has_token or is_forwarded(names):
+            bound.forget(connection)
+            return None
+        return bound.of(connection, time.time())
 
     async def _remembered(
         self, scope: Scope, receive: Receive, send: Send, session: Session | None, rules: Rules
     ) -> Pass | None:
         """Who a request without a token is known to be, if that still meets the policy."""
         presumed = self._acceptor.presumed
-        if presumed is not None and not is_loopback(scope, receive, send):
-            presumed = None
-        stored = None
+        if presumed is not None and is_loopback(scope, receive, send):
+            decision = admit(presumed, rules)
+            if isinstance(decision, Pass):
+                return decision
         if session is not None:
             stored = await session.open()
             telemetry.session_looked_up(found=stored is not None)
-        for identity in (presumed, stored):
-            if identity is not None and isinstance(decision := admit(identity, rules), Pass):
+            if stored is not None and isinstance(decision := admit(stored, rules), Pass):
                 return decision
         return None
 

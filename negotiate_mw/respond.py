@@ -41,7 +41,7 @@ _TO_BROWSERS = re.compile(
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 _PRIVATE = (b"cache-control", b"private")
 _VARY = (b"vary", b"Authorization, Cookie")
-# what is added to a user's response: whether they are remembered for the connection isn't said, or is
+# what a user's response gets: whether they are remembered for the connection isn't said, or is
 _ADDED: dict[bool | None, Headers] = {
     None: [_VARY],
     True: [_VARY, (b"persistent-auth", b"true")],

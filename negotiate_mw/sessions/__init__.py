@@ -14,6 +14,9 @@ from negotiate_mw.identity import Identity
 class Session(Protocol):
     """One request's view of its user's session."""
 
+    def peek(self) -> Identity | None:
+        """``open()`` as far as it needn't wait: None also where that takes asking somebody. Never raises."""
+
     async def open(self) -> Identity | None:
         """Who the request's cookie stands for; None if there is none, it ended, or can't be read. Never raises."""
 

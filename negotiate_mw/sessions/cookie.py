@@ -259,21 +259,24 @@ class CookieSessions:
 class CookieSession:
     """One request's view of its user's session."""
 
-    __slots__ = ("_cookie", "_headers", "_home", "_is_over", "_is_stray", "_live", "_value")
+    _live: _Live | None = None
+    _value: bytes | None = None  # of a session that began with this request
+    _is_stray = False  # the request's cookie is no session
+    _is_over = False  # the app ended it
 
     def __init__(self, home: CookieSessions, cookie: Cookie, headers: Sequence[tuple[bytes, bytes]]) -> None:
         self._home = home
         self._cookie = cookie
         self._headers = headers
-        self._live: _Live | None = None
-        self._value: bytes | None = None  # of a session that began with this request
-        self._is_stray = False  # the request's cookie is no session
-        self._is_over = False  # the app ended it
 
-    async def open(self) -> Identity | None:
+    def peek(self) -> Identity | None:
         """Who the request's cookie stands for; None if there is none, it ended, or can't be read."""
         live = self._live = self._look(time())
         return None if live is None else live.record.identity
+
+    async def open(self) -> Identity | None:
+        """As ``peek()``: nobody has to be waited for."""
+        return self.peek()
 
     async def begin(self, identity: Identity) -> None:
         """Start a new session for somebody who has just logged in, in place of the request's own."""

@@ -6,7 +6,7 @@ there twice is nobody's session and is to be cleared. Nothing that a client send
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from negotiate_mw.errors import ConfigurationError
 
@@ -51,22 +51,29 @@ class Cookie:
         self._values = re.compile(rb"(?:^|;)\s*" + re.escape(self._start) + rb"([^;]*)").findall
         self._cleared = self._start + b"; Max-Age=0" + self._attributes
 
-    def read(self, headers: Iterable[tuple[bytes, bytes]]) -> Found:
+    def read(self, headers: Collection[tuple[bytes, bytes]]) -> Found:
         """What a request's headers have of it."""
-        values: list[bytes] = []
-        for name, line in headers:
-            if name == b"cookie" and (at := line.find(self._start)) >= 0:
-                if (at == 0 or line.startswith(b"; ", at - 2)) and line.find(self._start, at + 1) < 0:
-                    end = line.find(b";", at)  # there once, as clients write it
-                    values.append(line[at + len(self._start) : end if end > 0 else None])
-                else:
-                    values += self._values(line)
+        fields = dict(headers)
+        if len(fields) != len(headers):
+            return self._searched(headers)  # some field is there twice
+        line = fields.get(b"cookie", b"")
+        at = line.find(self._start)
+        if at < 0:
+            return _NOTHING
+        start = at + len(self._start)
+        is_repeated = line.find(b"=", start) >= 0 and line.find(self._start, start) >= 0  # the first is told at once
+        if is_repeated or (at > 0 and line[at - 2 : at] != b"; "):
+            return self._searched(headers)  # not as clients write it
+        end = line.find(b";", start)
+        value = line[start : end if end >= 0 else None].rstrip()
+        return (value, False) if 0 < len(value) <= _LARGEST_READ else _STRAY
+
+    def _searched(self, headers: Collection[tuple[bytes, bytes]]) -> Found:
+        values = [value for name, line in headers if name == b"cookie" for value in self._values(line)]
         if not values:
             return _NOTHING
         value = values[0].rstrip()
-        if len(values) > 1 or not 0 < len(value) <= _LARGEST_READ:
-            return _STRAY
-        return value, False
+        return (value, False) if len(values) == 1 and 0 < len(value) <= _LARGEST_READ else _STRAY
 
     def set(self, value: bytes, max_age: float) -> bytes:
         """``Set-Cookie`` for ``value``, for ``max_age`` seconds."""

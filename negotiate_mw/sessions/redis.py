@@ -194,16 +194,19 @@ class RedisSessions:
             StoreDown: that can't be told.
         """
         place = _place(cookie, raw)
-        asked_at = monotonic()
-        cached = self._cache.get(place.id)
-        if cached is not None and asked_at - cached[0] < CACHED_SECONDS:
-            live: _Live | None = cached[1]
-        else:
+        live = self._cached(place)
+        if live is None:
             await self._end_unended()
+            asked_at = monotonic()
             live = await self._read(place)
             if live is not None:
                 self._keep(asked_at, live)
         return live if live is not None and live.ends > time() else None
+
+    def _cached(self, place: Place) -> _Live | None:
+        """The session as Redis had it less than a moment ago."""
+        cached = self._cache.get(place.id)
+        return cached[1] if cached is not None and monotonic() - cached[0] < CACHED_SECONDS else None
 
     async def _read(self, place: Place) -> _Live | None:
         stored = await self._ledger.read(place, self._idle)
@@ -305,6 +308,15 @@ class RedisSession:
         self._live: _Live | None = None
         self._value: bytes | None = None  # of a session that began with this request
         self._is_stray = False  # the client's cookie is to be cleared
+
+    def peek(self) -> Identity | None:
+        """Who the request's cookie stands for, as far as Redis needn't be asked."""
+        raw = self._raw()
+        live = None if raw is None else self._home._cached(_place(self._cookie, raw))
+        if live is None or live.ends <= time():
+            return None
+        self._live = live
+        return live.record.identity
 
     async def open(self) -> Identity | None:
         """Who the request's cookie stands for; None if there is none, it ended, or that can't be told."""
