@@ -3,7 +3,8 @@
     .venv/bin/python -m benchmarks.sessions [--rounds N] [--seconds S]
 
 Law: as in ``throughput``. Each row is begun by a real Kerberos log-in; an answer has to name its user, so a row that
-forgot would end the run. A session that is *opened* is one that this process hasn't seen for 10,000 others.
+forgot would end the run. What is held against another row gets the same requests, cookie and all. A session that is
+*opened* is one that this process hasn't seen for 10,000 others.
 """
 
 import argparse
@@ -181,13 +182,13 @@ def prepared(stack: ExitStack, seconds: int) -> dict[str, Callable[[], Run]]:
         return turn
 
     return {
-        "bare": plain("bare", alive["bare"]),
-        "exempt": plain("exempt", alive["exempt"]),
+        "bare": plain("bare", alive["bare"], cookie=cookies["cookie"]),
+        "exempt": plain("exempt", alive["exempt"], cookie=cookies["cookie"]),
         "cookie": plain("cookie", alive["cookie"], cookie=cookies["cookie"]),
         "cookie_opened": opened("cookie_opened", "cookie"),
         "redis": plain("redis", alive["redis"], cookie=cookies["redis"]),
         "redis_asked": opened("redis_asked", "redis"),
-        "apache": plain("apache", alive["apache"]),
+        "apache": plain("apache", alive["apache"], cookie=cookies["apache"]),
         "apache_session": plain("apache_session", alive["apache"], session, cookies["apache"]),
         "bare_tls": plain("bare_tls", alive["bare_tls"], threads=CONNECTIONS),
         "bound": by_connection("bound", alive["bound"], PATH),
