@@ -79,18 +79,34 @@ class _Credentials(AuthCredentials):
     A middleware of ours that is further in knows by this class, which no scope of a server holds, who was found.
     """
 
-    def __init__(self, identity: Identity | None) -> None:
-        self.identity = identity
+    found: Identity | None
+
+    def __init__(self, identity: Identity) -> None:
+        self.found = identity
 
     def __getattr__(self, name: str) -> list[str]:
-        if name != "scopes" or self.identity is None:
+        if name != "scopes" or self.found is None:
             raise AttributeError(name)
-        self.scopes = list(self.identity.scopes)
+        self.scopes = list(self.found.scopes)
         return self.scopes
 
 
-_NOBODY = _Credentials(None)
-_NOBODY.scopes = ()  # type: ignore[assignment] # shared by all requests, so nobody may add to it
+class _Nobodys(_Credentials):
+    """Those of ``Anonymous``: one object for all requests, so nobody may write to it."""
+
+    found = None
+    scopes = ()  # type: ignore[assignment] # or they could be added to
+
+    def __init__(self) -> None:
+        pass
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(
+            f"nobody's credentials are those of all requests: put new ones into scope['auth'] ({name})"
+        )
+
+
+_NOBODY = _Nobodys()
 
 
 class NegotiateMiddleware:
@@ -226,7 +242,7 @@ class NegotiateMiddleware:
                 return await self.app(scope, receive, send if session is None else with_cookie(send, session))
         decision = self._gate(scope, receive, send) if self._tls_needed or not origin.is_safe(scope) else None
         if decision is None and outer is not None:
-            decision = await self._second_opinion(outer.identity)
+            decision = await self._second_opinion(outer.found)
         known = self._at_hand(scope, session) if self._remembers and decision is None else None
         if decision is None:
             decision = known or await self._authenticate(scope, receive, send, session)
@@ -243,7 +259,7 @@ class NegotiateMiddleware:
         if identity is None or outer is not None:
             return await self.app(scope, receive, send if session is None else with_cookie(send, session))
         proof = carrying(decision.scheme, decision.token) if decision.token else None
-        is_remembered = None if self._bound is None else known is not None or native(scope) in self._bound.entries
+        is_remembered = None if self._bound is None else known is not None or self._is_bound(self._bound, scope)
         send = with_identity_headers(send, proof, is_remembered, session)
         if scope["type"] == "websocket":
             ended = None if session is None else session.ended
@@ -398,10 +414,13 @@ class NegotiateMiddleware:
         elif session is None or has_token or self._store.entries or self._acceptor.presumed is not None:
             return None  # what is half-open, and who is presumed, comes before a session
         else:
-            identity = session.peek()
+            identity = session.peek() if self._acceptor.acquired else None
         if identity is None or not self._acceptor.acquired:
             return None
-        decision = admit(identity, self._rules_in_force())
+        try:
+            decision = admit(identity, self._rules_in_force())
+        except ConfigurationError:  # which is said to whoever isn't known
+            return None
         if not isinstance(decision, Pass):
             return None
         if session is not None:
@@ -417,6 +436,10 @@ class NegotiateMiddleware:
             bound.forget(connection)
             return None
         return bound.of(connection, time.time())
+
+    def _is_bound(self, bound: BoundIdentities, scope: Scope) -> bool:
+        """Will the next request on this connection need no token?"""
+        return bound.of(native(scope), time.time()) is not None
 
     async def _remembered(
         self, scope: Scope, receive: Receive, send: Send, session: Session | None, rules: Rules
@@ -443,12 +466,12 @@ class NegotiateMiddleware:
         else:
             telemetry.turned_away(scope, refusal, decision.reason)
             await self._refusals.write(scope, refusal, decision.reason, decision.detail)
+        scope["user"], scope["auth"] = _ANONYMOUS, _NOBODY
         challenges = self._challenges(scope, receive, send, decision)
         if session is not None:
             send = with_cookie(send, session)
         if scope["type"] == "websocket":
             return await refuse_websocket(scope, receive, send, refusal, challenges)
-        scope["user"], scope["auth"] = _ANONYMOUS, _NOBODY
         if self._passwords is not None:
             scope["headers"] = http.without_login(scope["headers"])
         await refuse_http(scope, receive, send, refusal, challenges, self._on_refused)

@@ -73,7 +73,7 @@ def with_identity_headers(
     """
     ours = _ADDED[is_remembered]
 
-    def sending(message: Message) -> Awaitable[None]:
+    async def sending(message: Message) -> None:
         if message["type"] in _STARTS:
             added = ours
             if proof is not None and message.get("status") != 401:
@@ -81,7 +81,7 @@ def with_identity_headers(
             if session is not None and (cookie := session.set_cookie()) is not None:
                 added = [*added, (b"set-cookie", cookie)]
             message = _for_one_user(message, added)
-        return send(message)
+        await send(message)
 
     return sending
 
@@ -93,10 +93,10 @@ def with_cookie(send: Send, session: Session) -> Send:
     one user's, whatever page it is.
     """
 
-    def sending(message: Message) -> Awaitable[None]:
+    async def sending(message: Message) -> None:
         if message["type"] in _STARTS and (cookie := session.set_cookie()) is not None:
             message = _for_one_user(message, [(b"set-cookie", cookie)])
-        return send(message)
+        await send(message)
 
     return sending
 

@@ -226,10 +226,7 @@ class GssapiBackend:
         except AcceptError:
             raise
         except Exception as error:
-            refused = self._translate(error)
-            if chosen is not None and refused.token:
-                refused.token = spnego.answer(_REJECTED, chosen, refused.token)
-            raise refused from error
+            raise self._translate(error, chosen) from error  # kept in no name, or it would keep this frame alive
 
     async def impersonate(self, principal: str) -> ServiceTickets:
         """See ``Acceptor.impersonate``."""
@@ -322,7 +319,7 @@ class GssapiBackend:
         (name,) = self._hosts
         return name.decode().partition("/")[2]
 
-    def _translate(self, error: Exception) -> AcceptError:
+    def _translate(self, error: Exception, chosen: str | None) -> AcceptError:
         if isinstance(error, MemoryError):
             return AcceptError(SecStatus.INSUFFICIENT_MEMORY, "memory", detail="out of memory")
         if not isinstance(error, GSSError):
@@ -332,6 +329,8 @@ class GssapiBackend:
         if known is None:
             known = _BY_KRB_ERROR.get(_krb_error_code(token), _REFUSED)
         status, reason, detail = known
+        if token is not None and chosen is not None:
+            token = spnego.answer(_REJECTED, chosen, token)
         if reason in ("no-key", "refused"):
             # it may be our own fault, which is not the client's to answer for
             if problem := self._keytab.look_again():

@@ -1,6 +1,7 @@
 """The Kerberos library's own answers, held against our rules: which names we answer to, and what an error means."""
 
 import asyncio
+import gc
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -256,3 +257,30 @@ def test_a_service_that_the_kdc_does_not_know_is_ours_to_answer_for(
         asyncio.run(run())
 
     assert (refused.value.status, refused.value.reason) == (SecStatus.INTERNAL_ERROR, "kdc-failed")
+
+
+def test_a_refused_token_leaves_nothing_for_the_garbage_collector(
+    kerberos_realm: KerberosRealm, tmp_path: Path
+) -> None:
+    wrong = KerberosRealm.token(kerberos_realm, WWW, kerberos_realm.kinit("alice"))
+    refusals = 20
+
+    async def run() -> int:
+        refused = 0
+        async with Acceptor(keytab=kerberos_realm.keytab(HTTP), rcache=tmp_path) as acceptor:
+            for _ in range(refusals + 1):
+                if refused == 1:  # the first one fills what is kept
+                    gc.collect()
+                try:
+                    await acceptor.accept(None, wrong)
+                except AcceptError:
+                    refused += 1
+        return gc.collect() if refused == refusals + 1 else -1
+
+    gc.disable()
+    try:
+        left = asyncio.run(run())
+    finally:
+        gc.enable()
+
+    assert 0 <= left < refusals  # the event loop's own few

@@ -15,6 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
 from negotiate_mw import AcceptError, ChannelBinding, CookieSessions, NegotiateMiddleware, Policy, SecStatus, handshake
+from negotiate_mw.errors import ConfigurationError
 from negotiate_mw.identity import Identity
 from negotiate_mw.sessions.cookie import CookieSession
 from negotiate_mw.sessions.sealing import make_key
@@ -152,9 +153,10 @@ async def test_a_realm_that_is_lost_while_a_request_waits_for_its_session_is_los
 
     async def slow(session: CookieSession) -> Identity | None:
         await go_on.wait()
-        return await opened(session)
+        return at_hand(session)
 
-    opened = CookieSession.open
+    at_hand = CookieSession.peek
+    monkeypatch.setattr(CookieSession, "peek", lambda session: None)
     monkeypatch.setattr(CookieSession, "open", slow)
     acceptor = scripted()
     acceptor.realms = frozenset({"EXAMPLE.COM", "OTHER.EXAMPLE"})
@@ -547,3 +549,27 @@ async def test_an_apps_own_refusal_of_a_websocket_has_one_cookie_at_most() -> No
     answer = await Client(NegotiateMiddleware(app, acceptor=scripted(), sessions=sessions)).websocket(b"Alice")
 
     assert answer.all("set-cookie") == ["theirs=1"]
+
+
+@on_a_loop
+async def test_a_session_under_rules_that_cannot_be_made_is_503() -> None:
+    acceptor = scripted()
+    browser = Browser(NegotiateMiddleware(Site(), acceptor=acceptor, sessions=CookieSessions(keys=[KEY])))
+    await browser.get(b"Alice")
+
+    acceptor.realms = frozenset()
+
+    assert [(await browser.get()).status for _ in range(2)] == [503, 503]
+
+
+@on_a_loop
+async def test_a_session_is_not_looked_at_before_the_acceptor_is_acquired() -> None:
+    class Unready(ScriptedAcceptor):
+        async def acquire(self) -> None:
+            raise ConfigurationError("no keytab")
+
+    app = NegotiateMiddleware(Site(), acceptor=Unready({}), sessions=CookieSessions(keys=[KEY]))
+
+    answer = await Client(app).get(headers=[(b"cookie", b"negotiate-mw=garbage")])
+
+    assert (answer.status, answer.all("set-cookie")) == (503, [])

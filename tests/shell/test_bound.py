@@ -307,3 +307,25 @@ def test_the_option_is_true_or_false() -> None:
 def test_together_with_sessions_it_is_a_mistake_since_a_log_out_would_not_reach_it() -> None:
     with pytest.raises(ConfigurationError, match="give one of them; a log-out"):
         site_of(sessions=CookieSessions())
+
+
+@on_a_loop
+async def test_a_token_ends_what_was_bound_also_where_nobody_can_log_in() -> None:
+    acceptor = scripted()
+    client = Client(site_of(acceptor))
+    await client.get(b"Alice")
+
+    acceptor.acquired = False
+    await client.get(b"Forged")  # after which the acceptor is acquired again
+    acceptor.acquired = True
+
+    assert (await client.get()).status == 401
+
+
+@on_a_loop
+async def test_a_ticket_that_has_ended_already_is_not_said_to_be_remembered() -> None:
+    client = Client(site_of(scripted(expires_at=datetime.now(UTC) - timedelta(seconds=1))))
+
+    answer = await client.get(b"Alice")
+
+    assert (answer.status, persistent(answer)) == (200, "false")

@@ -52,6 +52,34 @@ async def test_no_header_but_authorization_says_who_somebody_is() -> None:
     assert needed.status == 401
 
 
+@on_a_loop
+async def test_what_is_in_the_scope_before_is_not_shown_to_the_options_that_see_it() -> None:
+    saw = []
+
+    def look(scope: Any) -> bool:
+        saw.append((scope["user"], list(scope["auth"].scopes)))
+        return False
+
+    await Client(site_of(challenge=look)[0]).get(**KEYS)
+    await Client(site_of(exempt=look)[0]).get(**KEYS)
+
+    assert saw == [(Anonymous(), [])] * 2
+
+
+@on_a_loop
+async def test_what_nobody_may_do_is_the_same_for_all_requests_and_cannot_be_added_to() -> None:
+    app, site = site_of(required=False)
+    await Client(app).get()
+    credentials = site.scopes[0]["auth"]
+
+    for name, value in (("scopes", ["admin"]), ("found", ALICE)):
+        with pytest.raises(AttributeError, match="those of all requests"):
+            setattr(credentials, name, value)
+
+    await Client(app).get()
+    assert site.scopes[1]["auth"].scopes == ()
+
+
 @pytest.mark.parametrize("kind", ["http", "websocket"])
 @on_a_loop
 async def test_what_is_in_the_scope_before_says_nothing_of_who_somebody_is(kind: str) -> None:
