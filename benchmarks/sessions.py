@@ -107,20 +107,21 @@ def logged_in(server: Server, token: str, path: str) -> str:
     return cookie
 
 
-def measure(rounds: int, seconds: int, *, warm_up: bool = True) -> dict[str, list[Run]]:
-    """All rows, all rounds, after one that doesn't count."""
-    with ExitStack() as stack:
-        turns = prepared(stack, seconds)
-        runs: dict[str, list[Run]] = {row: [] for row in ROWS}
-        for turn in range(0 if warm_up else 1, rounds + 1):
-            start = turn % len(ROWS)
-            for row in [*ROWS][start:] + [*ROWS][:start]:
-                run = turns[row]()
-                if turn:
-                    runs[row].append(run)
-            print(
-                f"sessions: round {turn} of {rounds}" + ("" if turn else " (warming up)"), file=sys.stderr, flush=True
-            )
+def measure(rounds: int, seconds: int, *, lives: int = 1, warm_up: bool = True) -> dict[str, list[Run]]:
+    """As ``throughput.measure``."""
+    runs: dict[str, list[Run]] = {row: [] for row in ROWS}
+    for life in range(lives):
+        with ExitStack() as stack:
+            turns = prepared(stack, seconds)
+            for turn in range(0 if warm_up else 1, rounds + 1):
+                start = turn % len(ROWS)
+                for row in [*ROWS][start:] + [*ROWS][:start]:
+                    run = turns[row]()
+                    if turn:
+                        runs[row].append(run)
+                said = "" if turn else " (warming up)"
+                print(f"sessions: round {turn} of {rounds}, life {life + 1} of {lives}{said}", file=sys.stderr)
+                sys.stderr.flush()
     return runs
 
 
@@ -245,12 +246,13 @@ _NOT_OURS = ("bare", "bare_tls", "apache", "apache_tls", "apache_session", "apac
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.sessions", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9, help="rounds that count (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="that count, of each life (default: %(default)s)")
+    parser.add_argument("--lives", type=int, default=3, help="of the servers (default: %(default)s)")
     parser.add_argument("--seconds", type=int, default=1, help="of load, each row and round (default: %(default)s)")
     arguments = parser.parse_args()
     ready()
     try:
-        print(outcome(measure(arguments.rounds, arguments.seconds)).text)
+        print(outcome(measure(arguments.rounds, arguments.seconds, lives=arguments.lives)).text)
     except (BenchmarkError, RealmError) as error:
         sys.exit(f"benchmarks.sessions: {error}")
     print(machine("uvicorn", "uvloop", "httptools", "cryptography", "redis"))
