@@ -229,7 +229,7 @@ class NegotiateMiddleware:
             return await self._outside_requests(scope, receive, send)
         scope = dict(scope)
         outer = scope.get(_DECIDED)
-        if not isinstance(outer, _Credentials):
+        if outer is not None and not isinstance(outer, _Credentials):
             outer = None
         session = None
         if self._sessions is not None and outer is None:

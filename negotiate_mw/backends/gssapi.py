@@ -8,7 +8,7 @@ that it is told; each finished context is held against that rule again. Every er
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -45,6 +45,7 @@ from negotiate_mw.status import ContextFlag, SecStatus
 from negotiate_mw.wire import der, spnego
 from negotiate_mw.wire.ccache import Principal
 from negotiate_mw.wire.claims import read_claims
+from negotiate_mw.wire.composite_name import read_composite_name
 from negotiate_mw.wire.delegation_info import read_delegation_info
 from negotiate_mw.wire.errors import WireError
 from negotiate_mw.wire.kerberos import krb_error_code, read_ap_req, read_ticket
@@ -56,6 +57,8 @@ T = TypeVar("T")
 
 _KRB5 = raw.OID(elements=der.encode_oid(KRB5))
 _SPNEGO = raw.OID(elements=der.encode_oid(SPNEGO))
+_EXPORT = getattr(raw, "export_name_composite", None)  # not with Heimdal
+_MOST_KEPT = 4096  # bytes of an exported name; with hundreds of groups it is longer
 _GSSPROXY = Path("/etc/gss/mech.d/proxymech.conf")  # without it, GSS_USE_PROXY asks nobody
 _UPN_DNS_INFO = b"urn:mspac:upn-dns-info"
 _LOGON_INFO = b"urn:mspac:logon-info"
@@ -241,10 +244,9 @@ class GssapiBackend:
         if self._hosts:
             self._check_target(done.context, context.host)
         initiator = done.initiator_name
-        # asked first, since the binding puts an error into words at once, which takes as long as half a log-in
-        listed = raw.inquire_name(initiator, mech_name=False, attrs=True).attrs
+        # what there is to ask for, since the binding puts an error into words at once: half as long as a log-in
+        name, listed = _printed_and_listed(initiator)
         info = _verified(initiator, _UPN_DNS_INFO) if _UPN_DNS_INFO in listed else None
-        name = raw.display_name(initiator, False).name
         # the library counts in seconds too, so all log-ins with one ticket end at the same
         ends = None if done.lifetime is None else int(time()) + done.lifetime
         named = _named_attributes(initiator, listed) if _INDICATORS in listed or _TRANSITED in listed else ()
@@ -445,11 +447,26 @@ class _Claims:
         return partial, (tuple, self())
 
 
+def _printed_and_listed(name: Any) -> tuple[bytes, Collection[bytes]]:
+    """The name as the library prints it, and its attributes; by one call where that can be read, since each of the
+    library's calls about a name makes a Kerberos context of its own."""
+    if _EXPORT is not None:
+        try:
+            exported = _EXPORT(name)
+            return _of_ticket(exported) if len(exported) <= _MOST_KEPT else read_composite_name(exported)
+        except (GSSError, WireError):  # a library whose layout we don't know
+            pass
+    return raw.display_name(name, False).name, raw.inquire_name(name, mech_name=False, attrs=True).attrs
+
+
+_of_ticket = lru_cache(maxsize=256)(read_composite_name)  # the same for each log-in with one ticket
+
+
 def _no_groups(detail: str) -> AcceptError:
     return AcceptError(SecStatus.LOGON_DENIED, "groups-missing", detail=detail)
 
 
-def _named_attributes(name: Any, listed: Sequence[bytes]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _named_attributes(name: Any, listed: Collection[bytes]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """What the KDC vouches for beside the name: how the user logged in to it (RFC 8129), and through whom they came."""
     named: tuple[tuple[str, tuple[str, ...]], ...] = ()
     if _INDICATORS in listed:
