@@ -94,30 +94,11 @@ def measure(rounds: int, seconds: int, stall_tokens: int = STALL_TOKENS) -> Foun
     found = Found()
     with ExitStack() as stack:
         world = World(stack)
-        core, port = world.cores.load, free_port()
-        conf = ("apache2", "apache.conf", world.work / "apache", port, world.realm, world.keytab)
-        alive = {"apache": stack.enter_context(world.serve("apache", web_server(*conf), port))}
-        for row, workers in (("ours", 0), ("one", 0), ("two", 2)):
-            options = ["--workers", str(workers)] if workers else []
-            recipe = Recipe(uvicorn("apps:ours", port := free_port(), *options))
-            cores = (world.cores.server, world.cores.second) if workers else (world.cores.server,)
-            alive[row] = stack.enter_context(world.serve(row, recipe, port, *cores))
         supply = int(world.accept_loop(world.tokens(3000)).rate * SPARE_TOKENS) + 100
-        for turn in range(rounds + 1):
-            world.forget_replays()
-            rows = list(ROWS) if turn % 2 else list(reversed(ROWS))
-            for row in rows:
-                run = load(ROWS[row], alive[row], 1, core, lines=world.lines(world.tokens(supply)), how="once")
-                found.peaks[row].append(run)
-                rate = run.rate / 2
-                for arrivals in ARRIVALS if turn else ():
-                    tokens = world.lines(world.tokens(int(rate * seconds) + 1))
-                    found.took[row, arrivals].append(paced(alive[row], tokens, rate, seconds, arrivals, core))
-            tokens = world.lines(world.tokens(3 * supply // 2))
-            for row in ("one", "two") if turn % 2 else ("two", "one"):
-                how = {"lines": tokens, "how": "once", "connections": 2 * CONNECTIONS}
-                found.peaks[row].append(load(f"{row} worker", alive[row], 1, core, **how))  # type: ignore[arg-type]
-            print(f"latency: round {turn} of {rounds}" + ("" if turn else " (warming up)"), file=sys.stderr, flush=True)
+        with ExitStack() as servers:
+            latencies(world, servers, found, rounds, seconds, supply)
+        with ExitStack() as servers:
+            workers(world, servers, found, rounds, supply)
         for each in found.peaks.values():
             del each[0]
         rcache = world.work / "stalls" / "rcache"
@@ -126,6 +107,44 @@ def measure(rounds: int, seconds: int, stall_tokens: int = STALL_TOKENS) -> Foun
             tokens_now = world.tokens(min(10_000, stall_tokens))
             found.stalls.extend(world.in_process(stalls, world.keytab, rcache, tokens_now))
     return found
+
+
+def latencies(world: World, servers: ExitStack, found: Found, rounds: int, seconds: int, supply: int) -> None:
+    """Half of the peak, with no other server alive than the two that are compared: idle ones look up now and then."""
+    core, port, at = world.cores.load, free_port(), free_port()
+    conf = ("apache2", "apache.conf", world.work / "apache", port, world.realm, world.keytab)
+    alive = {
+        "apache": servers.enter_context(world.serve("apache", web_server(*conf), port)),
+        "ours": servers.enter_context(world.serve("ours", Recipe(uvicorn("apps:ours", at)), at)),
+    }
+    for turn in range(rounds + 1):
+        world.forget_replays()
+        for row in ROWS if turn % 2 else reversed(ROWS):
+            run = load(ROWS[row], alive[row], 1, core, lines=world.lines(world.tokens(supply)), how="once")
+            found.peaks[row].append(run)
+            rate = run.rate / 2
+            for arrivals in ARRIVALS if turn else ():
+                tokens = world.lines(world.tokens(int(rate * seconds) + 1))
+                found.took[row, arrivals].append(paced(alive[row], tokens, rate, seconds, arrivals, core))
+        said = "" if turn else " (warming up)"
+        print(f"latency: round {turn} of {rounds}{said}", file=sys.stderr, flush=True)
+
+
+def workers(world: World, servers: ExitStack, found: Found, rounds: int, supply: int) -> None:
+    """The peaks of one worker and of two."""
+    alive = {}
+    for row, count in (("one", 0), ("two", 2)):
+        recipe = Recipe(uvicorn("apps:ours", port := free_port(), *(["--workers", str(count)] if count else [])))
+        cores = (world.cores.server, world.cores.second) if count else (world.cores.server,)
+        alive[row] = servers.enter_context(world.serve(row, recipe, port, *cores))
+    for turn in range(rounds + 1):
+        world.forget_replays()
+        tokens = world.lines(world.tokens(3 * supply // 2))
+        for row in ("one", "two") if turn % 2 else ("two", "one"):
+            how = {"lines": tokens, "how": "once", "connections": 2 * CONNECTIONS}
+            found.peaks[row].append(load(f"{row} worker", alive[row], 1, world.cores.load, **how))  # type: ignore[arg-type]
+        said = "" if turn else " (warming up)"
+        print(f"workers: round {turn} of {rounds}{said}", file=sys.stderr, flush=True)
 
 
 def outcome(found: Found) -> Outcome:
