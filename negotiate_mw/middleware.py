@@ -118,7 +118,8 @@ class NegotiateMiddleware:
         app.add_middleware(NegotiateMiddleware, exempt=("/healthz",))      # Starlette, FastAPI
 
     The app finds an ``Identity`` (or ``Anonymous``) in ``scope["user"]`` and Starlette's ``AuthCredentials`` in
-    ``scope["auth"]``; whatever was in these keys before is overwritten.
+    ``scope["auth"]``; whatever was in these keys before is overwritten, but for what an outer middleware of this class
+    found, on a path that is exempt here.
 
     Args:
         app: any ASGI app.
@@ -198,7 +199,7 @@ class NegotiateMiddleware:
                 "Policy(channel_binding=ChannelBinding.required()) asks of every log-in; leave one of them out"
             )
         self._required = required
-        is_exempt = compile_exempt(exempt)
+        is_exempt = compile_exempt(exempt)  # which says what is wrong with it
         self._is_exempt = is_exempt if exempt else None
         self._groups = compile_groups(groups)
         self._sessions = sessions
@@ -406,7 +407,7 @@ class NegotiateMiddleware:
         return welcome
 
     def _at_hand(self, scope: Scope, session: Session | None) -> Pass | None:
-        """Who a request without a token is known to be, as far as nobody has to be asked for it."""
+        """Who a request without a token is known to be without asking anybody; a token ends what is bound."""
         names = dict(scope["headers"])
         has_token = b"authorization" in names
         if self._bound is not None:
@@ -523,7 +524,9 @@ class NegotiateMiddleware:
         """Acquire where the server ran no lifespan, or where that was over before the last request."""
         now = time.monotonic()
         if now < self._retry_at:
-            raise ConfigurationError("the acceptor couldn't be acquired a moment ago; see the line before")
+            raise ConfigurationError(
+                "the acceptor couldn't be acquired a moment ago; the first line of this kind says why"
+            )
         self._retry_at = now + _RETRY_SECONDS
         await self._acceptor.acquire()
         return self._rules_in_force()

@@ -57,7 +57,6 @@ T = TypeVar("T")
 
 _KRB5 = raw.OID(elements=der.encode_oid(KRB5))
 _SPNEGO = raw.OID(elements=der.encode_oid(SPNEGO))
-_EXPORT = getattr(raw, "export_name_composite", None)  # not with Heimdal
 _MOST_KEPT = 4096  # bytes of an exported name; with hundreds of groups it is longer
 _GSSPROXY = Path("/etc/gss/mech.d/proxymech.conf")  # without it, GSS_USE_PROXY asks nobody
 _UPN_DNS_INFO = b"urn:mspac:upn-dns-info"
@@ -150,6 +149,7 @@ class GssapiBackend:
         )
         self._credential: Any = None
         self._realms_with_pac: set[str] = set()
+        self._exports_names = True  # in a layout that we know
         # gssproxy answers from another process
         self.may_block: bool = os.environ.get("GSS_USE_PROXY", "").lower() in ("1", "yes", "true", "on")
 
@@ -245,7 +245,7 @@ class GssapiBackend:
             self._check_target(done.context, context.host)
         initiator = done.initiator_name
         # what there is to ask for, since the binding puts an error into words at once: half as long as a log-in
-        name, listed = _printed_and_listed(initiator)
+        name, listed = self._printed_and_listed(initiator)
         info = _verified(initiator, _UPN_DNS_INFO) if _UPN_DNS_INFO in listed else None
         # the library counts in seconds too, so all log-ins with one ticket end at the same
         ends = None if done.lifetime is None else int(time()) + done.lifetime
@@ -271,6 +271,17 @@ class GssapiBackend:
             group_sids=_GroupSids(initiator, name, info, realms) if _LOGON_INFO in listed else None,
             identity=identity,
         )
+
+    def _printed_and_listed(self, name: Any) -> tuple[bytes, Collection[bytes]]:
+        """The name as the library prints it, and its attributes; by one call where that can be read, since each of the
+        library's calls about a name makes a Kerberos context of its own."""
+        if self._exports_names:
+            try:
+                exported = raw.export_name_composite(name)
+                return _of_ticket(exported) if len(exported) <= _MOST_KEPT else read_composite_name(exported)
+            except (GSSError, WireError):  # another version of the library, or a plugin of it writes there too
+                self._exports_names = False  # from now on, or each log-in would take a call more
+        return raw.display_name(name, False).name, raw.inquire_name(name, mech_name=False, attrs=True).attrs
 
     def _hold_to_pac(self, identity: Identity) -> None:
         """A realm that tells whose account a ticket is does so for each; a client can only ask it not to."""
@@ -445,18 +456,6 @@ class _Claims:
     def __reduce__(self) -> tuple[Any, ...]:
         """Copied or pickled, they are what was read, since the name of the library can't be."""
         return partial, (tuple, self())
-
-
-def _printed_and_listed(name: Any) -> tuple[bytes, Collection[bytes]]:
-    """The name as the library prints it, and its attributes; by one call where that can be read, since each of the
-    library's calls about a name makes a Kerberos context of its own."""
-    if _EXPORT is not None:
-        try:
-            exported = _EXPORT(name)
-            return _of_ticket(exported) if len(exported) <= _MOST_KEPT else read_composite_name(exported)
-        except (GSSError, WireError):  # a library whose layout we don't know
-            pass
-    return raw.display_name(name, False).name, raw.inquire_name(name, mech_name=False, attrs=True).attrs
 
 
 _of_ticket = lru_cache(maxsize=256)(read_composite_name)  # the same for each log-in with one ticket

@@ -13,7 +13,8 @@ from .spnego import KRB5
 _OID = der.encode(der.OID, der.encode_oid(KRB5))
 _FRONT = b"\x04\x02" + len(_OID).to_bytes(2) + _OID  # TOK_ID of RFC 6680 7.8, the rest as in RFC 2743 3.2
 
-# krb5's modules for authorization data, in its order: what each wrote comes after its name
+# krb5's own modules for authorization data since 1.20, in its order: what each wrote comes after its name. Before, a
+# third stood between them, and what a plugin writes, such as sssd's, comes first: neither is read here
 _MODULES = (b"mspac", b"authentication-indicators")
 
 # what krb5 calls the buffers of a PAC (MS-PAC 2.4); the others go by their numbers

@@ -31,9 +31,15 @@ def counted(data: bytes) -> bytes:
 def exported(
     pac: bytes = b"", indicators: tuple[bytes, ...] = (), *, name: bytes = b"alice@TEST.EXAMPLE", end: bytes = b""
 ) -> bytes:
-    modules = number(2) + counted(b"mspac") + counted(pac) + number(1) + counted(b"authentication-indicators")
-    modules += number(len(indicators)) + b"".join(map(counted, indicators)) + end
-    return MIT[:15] + counted(name) + counted(modules)
+    written = number(2) + counted(b"mspac") + counted(pac) + number(1) + counted(b"authentication-indicators")
+    written += number(len(indicators)) + b"".join(map(counted, indicators)) + end
+    return MIT[:15] + counted(name) + counted(written)
+
+
+def modules(*names: bytes) -> bytes:
+    """As many modules, each of which wrote nothing of length 0 and a number."""
+    written = number(len(names)) + b"".join(counted(name) + number(0) + number(0) for name in names)
+    return MIT[:15] + counted(b"alice@TEST.EXAMPLE") + counted(written)
 
 
 def pac_of(*kinds: int) -> bytes:
@@ -87,6 +93,10 @@ def test_each_buffer_and_that_there_are_indicators_is_listed(
         exported(b"\1\0\0\0\1\0\0\0" + bytes(16)),  # another version of PACTYPE
         exported().replace(number(2) + number(5), number(3) + number(5)),
         exported().replace(b"mspac", b"mspad"),
+        # as krb5 before 1.20 writes it, and with a plugin in front, as sssd's
+        modules(b"mspac", b"constrained-delegation", b"authentication-indicators"),
+        modules(b"sssd_pac", b"mspac", b"authentication-indicators"),
+        modules(b"sssd_pac", b"mspac"),
         exported().replace(b"authentication-indicators", b"authentication-indicator_"),
     ],
 )
