@@ -115,7 +115,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def machine(*libraries: str) -> str:
     """What the figures depend on, in general words."""
     parts = [f"{os.cpu_count()} CPUs ({_processor()})", f"{platform.system()}"]
-    # how an interpreter was built matters by half; the distribution's own is known to be built for speed
+    # how an interpreter was built matters, and the distribution's own is what its users have
     whose = ", the distribution's own" if sys.base_prefix == "/usr" else ", built elsewhere"
     parts.append(f"{platform.python_implementation()} {platform.python_version()}{whose}")
     return ", ".join([*parts, *(f"{name} {version(name)}" for name in libraries)])

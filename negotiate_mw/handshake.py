@@ -191,7 +191,7 @@ def decide(token: bytes, pending: Handshake, *, max_legs: int, scheme: str = "ne
     """
     event = event_of(token, scheme)
     state = pending.after(event)
-    if event is _CONTINUATION and (state is _FAILED or scheme != pending.scheme):
+    if state is _FAILED or (event is _CONTINUATION and scheme != pending.scheme):
         detail = "a later leg came without its first one"
         return Refuse(status=401, reason="no-handshake", detail=detail, retry=not _is_ntlm(token))
     if scheme == "ntlm" and not token.startswith(ntlm.SIGNATURE):

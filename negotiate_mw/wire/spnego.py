@@ -152,7 +152,7 @@ def answer(state: int, mechanism: str, token: bytes | None) -> bytes:
     return _before_answer(state, mechanism, len(token)) + token
 
 
-@lru_cache(maxsize=64)  # an AP-REP's length depends on the key's kind alone
+@lru_cache(maxsize=64)  # AP-REPs of one kind of key differ in length by the few octets of a sequence number
 def _before_answer(state: int, mechanism: str, size: int) -> bytes:
     return response(state=state, mechanism=mechanism, token=bytes(size))[:-size]
 
