@@ -1,13 +1,13 @@
 """The apps under measurement: one that answers who asks, and that one behind the middleware.
 
 Law: whatever authenticates answers with the user that it found, so that a request's answer proves who was let in;
-``bare.bare`` answers the same bytes without looking. Functions make apps that need an environment of their own.
+``bare.named`` answers the same without looking. Functions make apps that need an environment of their own.
 """
 
 import os
 from typing import TYPE_CHECKING
 
-from benchmarks.bare import BODY, CONTENT, PATH, USER, bare
+from benchmarks.bare import BODY, CONTENT, PATH, USER, bare, named
 from negotiate_mw import NegotiateMiddleware
 from negotiate_mw.connection import Receive, Scope, Send
 
@@ -31,7 +31,7 @@ ours = NegotiateMiddleware(whoami)
 
 
 def exempt() -> NegotiateMiddleware:
-    return NegotiateMiddleware(bare, exempt=(PATH,))
+    return NegotiateMiddleware(named, exempt=(PATH,))
 
 
 def bound() -> NegotiateMiddleware:

@@ -1,4 +1,4 @@
-"""The app that does nothing, by itself: it loads nothing of the middleware, whose memory would count as its own."""
+"""The app without a login, by itself: it loads nothing of the middleware, whose memory would count as its own."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -20,3 +20,15 @@ async def bare(
         raise ValueError(f"no {scope['type']} here")
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
     await send({"type": "http.response.body", "body": BODY})
+
+
+async def named(
+    scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+) -> None:
+    """Answers with the name of a user whom it takes for granted: all that the apps behind a middleware do."""
+    if scope["type"] != "http":
+        raise ValueError(f"no {scope['type']} here")
+    body = f"{USER}\n".encode()
+    headers = [CONTENT, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

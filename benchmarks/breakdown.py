@@ -167,7 +167,7 @@ def measure(rounds: int, seconds: int = 1) -> tuple[list[Times], dict[str, list[
     with ExitStack() as stack:
         world = World(stack)
         alive = {}
-        for row, app in (("bare", "bare:bare"), ("ours", "apps:ours")):
+        for row, app in (("bare", "bare:named"), ("ours", "apps:ours")):
             port = free_port()
             alive[row] = stack.enter_context(world.serve(row, Recipe(uvicorn(app, port)), port))
         supply = int(world.accept_loop(world.tokens(3000)).rate * seconds * SPARE_TOKENS) + 100

@@ -139,8 +139,8 @@ def prepared(stack: ExitStack, seconds: int) -> dict[str, Callable[[], Run]]:
     recipes = {
         row: (Recipe(uvicorn(f"apps:{row}()", at := free_port()), own), at) for row in ("exempt", "cookie", "redis")
     }
-    recipes["bare"] = (Recipe(uvicorn("bare:bare", at := free_port())), at)
-    recipes["bare_tls"] = (Recipe(uvicorn("bare:bare", at := free_port(), *over_tls), tls=True), at)
+    recipes["bare"] = (Recipe(uvicorn("bare:named", at := free_port())), at)
+    recipes["bare_tls"] = (Recipe(uvicorn("bare:named", at := free_port(), *over_tls), tls=True), at)
     recipes["bound"] = (Recipe(uvicorn("apps:bound()", at := free_port(), *over_tls, *native), tls=True), at)
     tls_port, at = free_port(), free_port()
     more = {"tls_port": tls_port, "key": key, "certificate": cert}

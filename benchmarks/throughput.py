@@ -144,7 +144,7 @@ def recipes(world: World, peers: Path | None) -> Iterator[tuple[str, Recipe, int
         port = free_port()
         match row:
             case "bare":
-                yield row, Recipe(uvicorn("bare:bare", port)), port
+                yield row, Recipe(uvicorn("bare:named", port)), port
             case "ours":
                 yield row, Recipe(uvicorn("apps:ours", port)), port
             case "ours_asyncio":

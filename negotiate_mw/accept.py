@@ -51,11 +51,10 @@ class Accepts(Protocol):
     asks_host: bool
     presumed: Identity | None
     acquired: bool
+    realms: frozenset[str] | None
+    ntlm_domains: frozenset[str] | None
 
-    @property
-    def realms(self) -> frozenset[str] | None: ...
-    @property
-    def ntlm_domains(self) -> frozenset[str] | None: ...
+    def look(self) -> None: ...
     async def acquire(self) -> None: ...
     async def aclose(self) -> None: ...
     async def accept(
@@ -99,6 +98,9 @@ class Acceptor:
 
     Attributes:
         acquired: it is between ``acquire()`` and ``aclose()``.
+        realms: those that the keytab had keys of when it was last looked at; None: no Kerberos. The same object as long
+            as they stay the same.
+        ntlm_domains: those of the user file, or the one that this machine is in, likewise; None: no NTLM.
         mechanisms: what clients may use.
         limits: bounds.
         asks_host: ``"{host}"`` is among the host names, so each step has to be told the request's host.
@@ -181,6 +183,8 @@ class Acceptor:
         self._ntlm_users = ntlm_users
         self._replay = replay
         self.acquired: bool = False
+        self.realms: frozenset[str] | None = None
+        self.ntlm_domains: frozenset[str] | None = None
         self._kerberos: Backend | None = None
         self._ntlm: Backend | None = None
         # one for each, so that a domain controller that hangs holds up nobody's Kerberos
@@ -215,6 +219,7 @@ class Acceptor:
                 if files is not None:
                     files.open()
             self._kerberos, self._ntlm = kerberos, ntlm
+            self.look()
             self.acquired = True
 
     def _check_replay(self) -> None:
@@ -230,6 +235,7 @@ class Acceptor:
         """Give the credential back (``FreeCredentialsHandle``); steps under way end in their threads. Idempotent."""
         self.acquired = False
         self._kerberos = self._ntlm = None
+        self.look()
         self._pool.close()
         self._ntlm_pool.close()
         for files in (self._delegation, self._constrained):
@@ -243,16 +249,10 @@ class Acceptor:
         backends = [backend for backend in (self._kerberos, self._ntlm) if backend is not None]
         return bool(backends) and all(backend.problem() is None for backend in backends)
 
-    @property
-    def realms(self) -> frozenset[str] | None:
-        """The realms that the keytab has keys of; the same object as long as they stay the same. None: no Kerberos."""
-        return None if self._kerberos is None else self._kerberos.realms
-
-    @property
-    def ntlm_domains(self) -> frozenset[str] | None:
-        """The domains of the user file, or the one that this machine is in; the same object as long as they stay the
-        same. None: no NTLM."""
-        return None if self._ntlm is None else self._ntlm.realms
+    def look(self) -> None:
+        """Have ``realms`` and ``ntlm_domains`` follow keytab and user file, which are read when they have changed."""
+        self.realms = None if self._kerberos is None else self._kerberos.realms
+        self.ntlm_domains = None if self._ntlm is None else self._ntlm.realms
 
     def holdings(self) -> Holdings | None:
         """What Kerberos is accepted with, to explain a refusal by; None where that isn't known. May block."""

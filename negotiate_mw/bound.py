@@ -5,42 +5,62 @@ a log-in that proved its TLS channel, on a TLS socket of our own whose end is si
 ``Authorization`` header forgets it, whatever that says. No clock: the caller says what time it is.
 """
 
-from negotiate_mw.connection import Connection
+from collections.abc import Sequence
+from operator import itemgetter
+
+from negotiate_mw.connection import CLIENTS_OWN, Connection, Scope, is_forwarded, native
+from negotiate_mw.handshake import Remembered
 from negotiate_mw.identity import Identity
+
+_name = itemgetter(0)
 
 
 class BoundIdentities:
     """Who logged in on which connection: at most one entry for each open connection."""
 
     def __init__(self) -> None:
-        # and when their ticket ends, in seconds since 1970
-        self._entries: dict[Connection, tuple[Identity, float]] = {}
+        self._entries: dict[Connection | None, Remembered] = {}  # None is never among them
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def has(self, scope: Scope, now: float) -> bool:
+        """True if a request's connection belongs to somebody, as ``of`` would say of the next one."""
+        remembered = self._entries.get(native(scope))
+        return remembered is not None and now < remembered.ends
 
     def bind(self, connection: Connection | None, identity: Identity) -> None:
         """Remember ``identity`` until the connection or its ticket ends, if it provably belongs to the connection."""
         if identity.channel_bound and connection is not None and connection.native and not connection.closed:
             ends = float("inf") if identity.expires_at is None else identity.expires_at.timestamp()
-            self._entries[connection] = identity, ends
+            self._entries[connection] = Remembered(identity, ends)
             connection.call_on_close(self.forget)
 
-    def of(self, connection: Connection | None, now: float) -> Identity | None:
-        """Who the connection belongs to, if their ticket hasn't ended; None is nobody's connection."""
-        entry = None if connection is None else self._entries.get(connection)
-        if entry is None:
+    def of(self, scope: Scope, now: float) -> Remembered | None:
+        """Who a request's connection belongs to: nobody's once the ticket ended, a token or a sign of a proxy came.
+
+        Args:
+            scope: the request's.
+            now: seconds since 1970.
+        """
+        connection, headers = native(scope), scope["headers"]
+        remembered = self._entries.get(connection)
+        if remembered is None:
             return None
-        if now < entry[1]:
-            return entry[0]
+        if now < remembered.ends and (CLIENTS_OWN.issuperset(map(_name, headers)) or not _ends_it(headers)):
+            return remembered
         self.forget(connection)
         return None
 
     def forget(self, connection: Connection | None) -> None:
         """The connection is nobody's any more."""
-        if connection is not None:
-            self._entries.pop(connection, None)
+        self._entries.pop(connection, None)
 
     def clear(self) -> None:
         """Forget everybody."""
         self._entries.clear()
+
+
+def _ends_it(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    names = [name for name, _ in headers]
+    return b"authorization" in names or is_forwarded(names)

@@ -23,6 +23,14 @@ Send = Callable[[Message], Awaitable[None]]
 STATE_KEY = "negotiate_mw.connection"
 
 _LOOPBACK_HOSTS = ("localhost", "[::1]")
+# the fields of nearly every request: no log-in, and nothing that a proxy adds
+CLIENTS_OWN = frozenset(
+    {b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"cache-control", b"connection"}
+    | {b"content-length", b"content-type", b"cookie", b"dnt", b"if-modified-since", b"if-none-match", b"origin"}
+    | {b"pragma", b"priority", b"referer", b"sec-ch-ua", b"sec-ch-ua-mobile", b"sec-ch-ua-platform", b"te"}
+    | {b"sec-fetch-dest", b"sec-fetch-mode", b"sec-fetch-site", b"sec-fetch-user", b"sec-gpc"}
+    | {b"upgrade-insecure-requests", b"x-requested-with"}
+)
 _FORWARDING = frozenset(
     {b"forwarded", b"via", b"x-real-ip", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"}
 )
@@ -78,8 +86,10 @@ def resolve(scope: Scope, receive: Receive, send: Send | None = None) -> Connect
 
 def native(scope: Scope) -> Connection | None:
     """The connection of an HTTP/1.1 request or websocket, where our server adapter tells of its end."""
-    state = scope.get("state") if scope.get("http_version") == "1.1" else None
-    connection = state.get(STATE_KEY) if state else None
+    state = scope.get("state")
+    if not state or scope.get("http_version") != "1.1":
+        return None
+    connection = state.get(STATE_KEY)
     return connection if isinstance(connection, Connection) else None
 
 
@@ -132,10 +142,12 @@ def lifespan_tls_context(receive: Receive) -> ssl.SSLContext | None:
 
 
 def is_tls(scope: Scope, receive: Receive, send: Send | None = None) -> bool:
-    """True if the socket itself is TLS; a forwarded header alone never makes it so."""
+    """True if the socket itself is TLS, and the scope says so too; a forwarded header alone never makes it so."""
+    if scope.get("scheme") not in ("https", "wss"):
+        return False
     if (transport := _transport(receive, send)) is not None:
         return transport.get_extra_info("sslcontext") is not None
-    return scope.get("scheme") in ("https", "wss") and not is_forwarded(dict(scope["headers"]))
+    return not is_forwarded(dict(scope["headers"]))
 
 
 def is_loopback(scope: Scope, receive: Receive, send: Send | None = None) -> bool:

@@ -5,10 +5,10 @@ server. Top to bottom, ``__call__`` is the whole story of a request.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
+from time import monotonic, time
 
 from starlette.authentication import AuthCredentials
 
@@ -70,6 +70,7 @@ Decision = Pass | Refuse | Challenge
 _DECIDED = "negotiate_mw.decided"
 _ANONYMOUS = Anonymous()
 _SWEEP_SLACK = 0.1  # seconds; so that one sweep takes a crowd of about the same age
+_LOOK_SECONDS = 0.5  # between two looks at what the rules in force go by
 _RETRY_SECONDS = 1.0  # between two tries to acquire, where the server runs no lifespan
 
 
@@ -222,11 +223,13 @@ class NegotiateMiddleware:
         self._realms: frozenset[str] | None = None
         self._domains: frozenset[str] | None = None
         self._rules: Rules | None = None
+        self._looked_at = 0.0
         self._retry_at = 0.0
         self._has_withheld = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
+        kind = scope["type"]
+        if kind not in ("http", "websocket"):
             return await self._outside_requests(scope, receive, send)
         scope = dict(scope)
         outer = scope.get(_DECIDED)
@@ -241,28 +244,29 @@ class NegotiateMiddleware:
                 scope["user"], scope["auth"] = _ANONYMOUS, _NOBODY
             if self._is_exempt(scope):
                 return await self.app(scope, receive, send if session is None else with_cookie(send, session))
-        decision = self._gate(scope, receive, send) if self._tls_needed or not origin.is_safe(scope) else None
+        decision = known = None
+        if self._tls_needed or kind != "http" or scope["method"] not in origin.SAFE_METHODS:
+            decision = self._gate(scope, receive, send)
         if decision is None and outer is not None:
             decision = await self._second_opinion(outer.found)
-        known = self._at_hand(scope, session) if self._remembers and decision is None else None
-        if decision is None:
-            decision = known or await self._authenticate(scope, receive, send, session)
+        elif decision is None:
+            if self._remembers:
+                decision = known = self._at_hand(scope, session)
+            if decision is None:
+                decision = await self._authenticate(scope, receive, send, session)
         if not isinstance(decision, Pass):
             return await self._refuse(scope, receive, send, decision, session)
         if self._passwords is not None:
             scope["headers"] = http.without_login(scope["headers"])  # an app has no use for it, and may log headers
         identity = decision.identity
-        if identity is None:
-            scope["user"], scope["auth"] = _ANONYMOUS, _NOBODY
-        else:
-            scope["user"], scope["auth"] = identity, _Credentials(identity)
-        scope[_DECIDED] = scope["auth"]
+        scope["user"] = _ANONYMOUS if identity is None else identity
+        scope["auth"] = scope[_DECIDED] = _NOBODY if identity is None else _Credentials(identity)
         if identity is None or outer is not None:
             return await self.app(scope, receive, send if session is None else with_cookie(send, session))
         proof = carrying(decision.scheme, decision.token) if decision.token else None
-        is_remembered = None if self._bound is None else known is not None or self._is_bound(self._bound, scope)
+        is_remembered = None if self._bound is None else known is not None or self._bound.has(scope, time())
         send = with_identity_headers(send, proof, is_remembered, session)
-        if scope["type"] == "websocket":
+        if kind == "websocket":
             ended = None if session is None else session.ended
             return await run_websocket(self.app, scope, receive, send, until=identity.expires_at, ended=ended)
         await self.app(scope, receive, send)
@@ -289,7 +293,7 @@ class NegotiateMiddleware:
 
     async def _authenticate(self, scope: Scope, receive: Receive, send: Send, session: Session | None) -> Decision:
         """One leg: from the request's token and its connection's half-open handshake to a decision."""
-        now = time.monotonic()
+        now = monotonic()
         pending = self._store.take(resolve(scope, receive, send), now) if self._store.entries else IDLE
         try:
             credentials = http.parse(scope["headers"], schemes=self._schemes, max_bytes=self._limits.token_bytes)
@@ -302,7 +306,7 @@ class NegotiateMiddleware:
             detail = "a password came over plain http; whose it is should change it"
             return Refuse(status=403, reason="password-without-tls", detail=detail)
         try:
-            rules = self._rules_in_force() if self._acceptor.acquired else await self._acquire_late()
+            rules = self._rules_in_force(time()) if self._acceptor.acquired else await self._acquire_late()
             bindings = None
             if credentials is not None:
                 is_https = scope.get("scheme") in ("https", "wss")
@@ -351,7 +355,7 @@ class NegotiateMiddleware:
     async def _second_opinion(self, found: Identity | None) -> Decision:
         """What an outer middleware found, by our own policy: its token was used up, and would be a replay here."""
         try:
-            rules = self._rules_in_force() if self._acceptor.acquired else await self._acquire_late()
+            rules = self._rules_in_force(time()) if self._acceptor.acquired else await self._acquire_late()
         except ConfigurationError as error:
             return Refuse(status=503, reason="not-acquired", detail=str(error))
         if found is None:
@@ -408,18 +412,18 @@ class NegotiateMiddleware:
 
     def _at_hand(self, scope: Scope, session: Session | None) -> Pass | None:
         """Who a request without a token is known to be without asking anybody; a token ends what is bound."""
-        names = dict(scope["headers"])
-        has_token = b"authorization" in names
+        acceptor, now = self._acceptor, time()
         if self._bound is not None:
-            identity = self._of_connection(self._bound, scope, names, has_token=has_token)
-        elif session is None or has_token or self._store.entries or self._acceptor.presumed is not None:
+            remembered = self._bound.of(scope, now)
+        elif session is None or self._store.entries or acceptor.presumed is not None:
             return None  # what is half-open, and who is presumed, comes before a session
         else:
-            identity = session.peek() if self._acceptor.acquired else None
-        if identity is None or not self._acceptor.acquired:
+            fields = dict(scope["headers"])
+            remembered = None if b"authorization" in fields else session.peek(fields, now)
+        if remembered is None or not acceptor.acquired:
             return None
         try:
-            decision = admit(identity, self._rules_in_force())
+            decision = remembered.admitted(self._rules_in_force(now))
         except ConfigurationError:  # which is said to whoever isn't known
             return None
         if not isinstance(decision, Pass):
@@ -427,20 +431,6 @@ class NegotiateMiddleware:
         if session is not None:
             telemetry.session_looked_up(found=True)
         return decision
-
-    def _of_connection(
-        self, bound: BoundIdentities, scope: Scope, names: Collection[bytes], *, has_token: bool
-    ) -> Identity | None:
-        """Whose connection this is; nobody's from the next ``Authorization`` header on, whatever that says."""
-        connection = native(scope)
-        if has_token or is_forwarded(names):
-            bound.forget(connection)
-            return None
-        return bound.of(connection, time.time())
-
-    def _is_bound(self, bound: BoundIdentities, scope: Scope) -> bool:
-        """Will the next request on this connection need no token?"""
-        return bound.of(native(scope), time.time()) is not None
 
     async def _remembered(
         self, scope: Scope, receive: Receive, send: Send, session: Session | None, rules: Rules
@@ -454,7 +444,7 @@ class NegotiateMiddleware:
         if session is not None:
             stored = await session.open()
             telemetry.session_looked_up(found=stored is not None)
-            if stored is not None and isinstance(decision := admit(stored, rules), Pass):
+            if stored is not None and isinstance(decision := stored.admitted(rules), Pass):
                 return decision
         return None
 
@@ -512,28 +502,32 @@ class NegotiateMiddleware:
             telemetry.app_failed("NegotiateMiddleware(challenge=…)", error)
             return True
 
-    def _rules_in_force(self) -> Rules:
-        """The policy with the keytab's realms as they are now."""
-        realms, domains = self._acceptor.realms, self._acceptor.ntlm_domains
-        if self._rules is None or realms is not self._realms or domains is not self._domains:
+    def _rules_in_force(self, now: float) -> Rules:
+        """The policy with the keytab's realms as they were at most a second before ``now``, by the wall clock."""
+        acceptor = self._acceptor
+        if not 0 <= now - self._looked_at < _LOOK_SECONDS:  # it may have been set back
+            self._looked_at = now
+            acceptor.look()
+        if self._rules is None or acceptor.realms is not self._realms or acceptor.ntlm_domains is not self._domains:
+            realms, domains = acceptor.realms, acceptor.ntlm_domains
             self._rules = self._policy.rules(realms, domains)
             self._realms, self._domains = realms, domains
         return self._rules
 
     async def _acquire_late(self) -> Rules:
         """Acquire where the server ran no lifespan, or where that was over before the last request."""
-        now = time.monotonic()
+        now = monotonic()
         if now < self._retry_at:
             raise ConfigurationError(
                 "the acceptor couldn't be acquired a moment ago; the first line of this kind says why"
             )
         self._retry_at = now + _RETRY_SECONDS
         await self._acceptor.acquire()
-        return self._rules_in_force()
+        return self._rules_in_force(time())
 
     async def _start(self, receive: Receive) -> None:
         await self._acceptor.acquire()
-        self._rules_in_force()
+        self._rules_in_force(time())
         for source in (self._groups, self._sessions):
             if source is not None:
                 await source.start()
@@ -565,7 +559,7 @@ class NegotiateMiddleware:
             self._sweep_again()
 
     def _sweep_again(self) -> None:
-        seconds = self._store.expire(time.monotonic())
+        seconds = self._store.expire(monotonic())
         loop = asyncio.get_running_loop()
         self._sweeping_on = None if seconds is None else loop
         if seconds is not None:

@@ -7,8 +7,9 @@ is never left for a shared cache to give to another.
 import asyncio
 import re
 from binascii import b2a_base64
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import lru_cache
+from time import time
 
 from negotiate_mw import telemetry
 from negotiate_mw.connection import Message, Receive, Scope, Send, reads_away
@@ -41,6 +42,8 @@ _TO_BROWSERS = re.compile(
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 _PRIVATE = (b"cache-control", b"private")
 _VARY = (b"vary", b"Authorization, Cookie")
+_MOST_NAMES = 256
+_not_for_caches: set[bytes] = set()  # names that apps' responses had: they are few, and every response has some
 # what a user's response gets: whether they are remembered for the connection isn't said, or is
 _ADDED: dict[bool | None, Headers] = {
     None: [_VARY],
@@ -78,7 +81,7 @@ def with_identity_headers(
             added = ours
             if proof is not None and message.get("status") != 401:
                 added = [(b"www-authenticate", proof), *added]
-            if session is not None and (cookie := session.set_cookie()) is not None:
+            if session is not None and time() >= session.quiet_until and (cookie := session.set_cookie()) is not None:
                 added = [*added, (b"set-cookie", cookie)]
             message = _for_one_user(message, added)
         await send(message)
@@ -173,32 +176,29 @@ class _Page:
 
 
 def _for_one_user(start: Message, added: Headers) -> Message:
-    headers: Headers = list(start.get("headers") or ())
+    said: Iterable[tuple[bytes, bytes]] = start.get("headers") or ()
+    headers = said if isinstance(said, list) else list(said)
     for name, _ in headers:
-        if _is_for_caches(name):
+        if name not in _not_for_caches:
             headers, directives = _without_shared_caches(headers)
             break
     else:
         directives = _PRIVATE
     if start["type"] == "websocket.http.response.start":
+        headers = [*headers]
         for name, value in added:
             _join(headers, name, value)
-    else:
-        headers += added
-    headers.append(directives)
-    return {**start, "headers": headers}
+        added = []
+    return {**start, "headers": [*headers, *added, directives]}
 
 
 def _without_shared_caches(headers: Headers) -> tuple[Headers, tuple[bytes, bytes]]:
     """An app's headers without those for caches, and the ``Cache-Control`` that is left of them."""
     said = [value for name, value in headers if name.lower() == b"cache-control"]
-    left = [pair for pair in headers if not _is_for_caches(pair[0])]
-    return left, (b"cache-control", _private(b",".join(said)))
-
-
-@lru_cache(maxsize=256)  # an app's fields are few, and its every response is asked for each
-def _is_for_caches(name: bytes) -> bool:
-    return name.lower().endswith(_CACHE_FIELDS)
+    left = [pair for pair in headers if not pair[0].lower().endswith(_CACHE_FIELDS)]
+    if len(_not_for_caches) < _MOST_NAMES:
+        _not_for_caches.update(name for name, _ in left)
+    return left, (b"cache-control", _private(b",".join(said))) if len(left) < len(headers) else _PRIVATE
 
 
 @lru_cache(maxsize=256)

@@ -5,19 +5,31 @@ policy at every use. Nothing here raises for what a client sent or for a store t
 then that there is no session, and the client logs in again.
 """
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Protocol
 
+from negotiate_mw.handshake import Remembered
 from negotiate_mw.identity import Identity
 
 
 class Session(Protocol):
-    """One request's view of its user's session."""
+    """One request's view of its user's session.
 
-    def peek(self) -> Identity | None:
-        """``open()`` as far as it needn't wait: None also where that takes asking somebody. Never raises."""
+    Attributes:
+        quiet_until: when ``set_cookie()`` may first have something to say, in seconds since 1970.
+    """
 
-    async def open(self) -> Identity | None:
+    quiet_until: float
+
+    def peek(self, fields: Mapping[bytes, bytes], now: float) -> Remembered | None:
+        """``open()`` where that takes no work: None is no answer. Never raises.
+
+        Args:
+            fields: the request's headers, by name.
+            now: seconds since 1970.
+        """
+
+    async def open(self) -> Remembered | None:
         """Who the request's cookie stands for; None if there is none, it ended, or can't be read. Never raises."""
 
     async def begin(self, identity: Identity) -> None:

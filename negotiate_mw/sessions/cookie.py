@@ -12,7 +12,7 @@ import sys
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections import OrderedDict
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from secrets import token_urlsafe
@@ -21,6 +21,7 @@ from typing import Any
 
 from negotiate_mw import telemetry
 from negotiate_mw.errors import ConfigurationError
+from negotiate_mw.handshake import Remembered
 from negotiate_mw.identity import Identity
 from negotiate_mw.sessions.cookies import LARGEST, Cookie, check_audience, check_domain
 from negotiate_mw.sessions.record import Record, decode, encode
@@ -37,12 +38,11 @@ _ENDED = 100_000  # ended sessions to remember until they would have ended anywa
 _ADVICE_SECONDS = 60
 
 
-@dataclass(slots=True)
-class _Live:
+@dataclass(slots=True, eq=False)
+class _Live(Remembered):
     """A session that was opened here, as its cookie says."""
 
     record: Record
-    ends: float
     reseal_at: float
 
 
@@ -112,7 +112,8 @@ class CookieSessions:
         self._cookies = tuple(Cookie(is_tls=is_tls, audience=audience, domain=domain) for is_tls in (False, True))
         self._aad = {cookie.name: cookie.name + b"\n" + _bytes(audience) for cookie in self._cookies}
         self._key = f"negotiate_mw.session.{id(self):x}"
-        self._cache: OrderedDict[tuple[bytes, bytes], _Live] = OrderedDict()
+        # by NAME=VALUE: the name is part of what a value was sealed for
+        self._cache: OrderedDict[bytes | None, _Live] = OrderedDict()
         self._ended: OrderedDict[str, float] = OrderedDict()
         self._watches: dict[str, set[_Watch]] = {}
         self._advise_at = 0.0
@@ -166,21 +167,18 @@ class CookieSessions:
     def _live(self, record: Record, now: float) -> _Live:
         # without idle nothing in the cookie changes
         reseal_at = float("inf") if self._idle is None else max(record.seen, now - _RESEAL_SECONDS) + _RESEAL_SECONDS
-        return _Live(record, record.ends(self._max_age, self._idle), reseal_at)
+        return _Live(record.identity, record.ends(self._max_age, self._idle), record, reseal_at)
 
     def _open(self, cookie: Cookie, value: bytes, now: float) -> _Live | None:
-        # the name is part of the key, as it is part of what the value was sealed for
-        key = (cookie.name, value)
-        live = self._cache.get(key)
+        pair = cookie.pair(value)
+        live = self._cache.get(pair)
         if live is None:
             live = self._unseal(cookie, value, now)
             if live is None:
                 return None
-            self._keep(key, live)
-        else:
-            self._cache.move_to_end(key)
+            self._keep(pair, live)
         if live.ends <= now or live.record.id in self._ended:
-            del self._cache[key]
+            del self._cache[pair]
             return None
         return live
 
@@ -202,7 +200,7 @@ class CookieSessions:
         value = _text(self._sealer.seal(encode(live.record), self._aad[cookie.name]))
         if not cookie.fits(value):
             return None
-        self._keep((cookie.name, value), live)
+        self._keep(cookie.pair(value), live)
         return value
 
     def _seal_again(self, cookie: Cookie, live: _Live, now: float) -> bytes | None:
@@ -214,8 +212,8 @@ class CookieSessions:
             watch.ends = fresh.ends
         return None if value is None else cookie.set(value, fresh.ends - now)
 
-    def _keep(self, key: tuple[bytes, bytes], live: _Live) -> None:
-        self._cache[key] = live
+    def _keep(self, pair: bytes, live: _Live) -> None:
+        self._cache[pair] = live
         if len(self._cache) > _CACHED:
             self._cache.popitem(last=False)
 
@@ -259,6 +257,7 @@ class CookieSessions:
 class CookieSession:
     """One request's view of its user's session."""
 
+    quiet_until = 0.0
     _live: _Live | None = None
     _value: bytes | None = None  # of a session that began with this request
     _is_stray = False  # the request's cookie is no session
@@ -269,14 +268,22 @@ class CookieSession:
         self._cookie = cookie
         self._headers = headers
 
-    def peek(self) -> Identity | None:
+    def peek(self, fields: Mapping[bytes, bytes], now: float) -> Remembered | None:
+        """Who the request's cookie stands for, if that is open here already."""
+        line = fields.get(b"cookie")
+        if line is None or len(fields) != len(self._headers):
+            return None  # some field is there twice
+        home = self._home
+        live = home._cache.get(self._cookie.glance(line))
+        if live is None or now >= live.ends or live.record.id in home._ended:
+            return None
+        self._live, self.quiet_until = live, live.reseal_at
+        return live
+
+    async def open(self) -> Remembered | None:
         """Who the request's cookie stands for; None if there is none, it ended, or can't be read."""
         live = self._live = self._look(time())
-        return None if live is None else live.record.identity
-
-    async def open(self) -> Identity | None:
-        """As ``peek()``: nobody has to be waited for."""
-        return self.peek()
+        return live
 
     async def begin(self, identity: Identity) -> None:
         """Start a new session for somebody who has just logged in, in place of the request's own."""
@@ -286,7 +293,7 @@ class CookieSession:
             if former.record.identity.account_id != identity.account_id:
                 home._end(former.record, now)
             self._is_stray = True
-        self._is_over = False
+        self._is_over, self.quiet_until = False, 0.0
         self._live = home._create(identity, now)
         self._value = home._seal(self._cookie, self._live) if self._live.ends > now else None
         if self._value is None:
@@ -323,7 +330,7 @@ class CookieSession:
         live = self._live or self._look(now)
         if live is not None:
             self._home._end(live.record, now)
-        self._live, self._value, self._is_over = None, None, True
+        self._live, self._value, self._is_over, self.quiet_until = None, None, True, 0.0
 
     def _look(self, now: float) -> _Live | None:
         value, self._is_stray = self._cookie.read(self._headers)

@@ -14,6 +14,7 @@ LARGEST = 3584  # bytes of name and value; browsers drop a cookie over 4,096 wit
 _LARGEST_READ = 4096  # nothing that long was set by us
 _DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 _NAME = "negotiate-mw"
+_SEMICOLON = ord(";")
 
 
 # what a request's headers have under the cookie's name: a value, which may be garbage; and is something to be cleared?
@@ -51,33 +52,31 @@ class Cookie:
         self._values = re.compile(rb"(?:^|;)\s*" + re.escape(self._start) + rb"([^;]*)").findall
         self._cleared = self._start + b"; Max-Age=0" + self._attributes
 
+    def glance(self, line: bytes) -> bytes | None:
+        """The one ``NAME=VALUE`` of it in a ``Cookie`` header that is written as clients do; None: ``read``."""
+        at = line.find(self._start)
+        if at == 0 and _SEMICOLON not in line:
+            return line
+        if at < 0 or line.find(self._start, at + 1) >= 0 or (at > 0 and line[at - 2 : at] != b"; "):
+            return None
+        end = line.find(b"; ", at)
+        return line[at:end] if end >= 0 else line[at:]
+
     def read(self, headers: Collection[tuple[bytes, bytes]]) -> Found:
         """What a request's headers have of it."""
-        fields = dict(headers)
-        if len(fields) != len(headers):
-            return self._searched(headers)  # some field is there twice
-        line = fields.get(b"cookie", b"")
-        at = line.find(self._start)
-        if at < 0:
-            return _NOTHING
-        start = at + len(self._start)
-        is_repeated = line.find(b"=", start) >= 0 and line.find(self._start, start) >= 0  # the first is told at once
-        if is_repeated or (at > 0 and line[at - 2 : at] != b"; "):
-            return self._searched(headers)  # not as clients write it
-        end = line.find(b";", start)
-        value = line[start : end if end >= 0 else None].rstrip()
-        return (value, False) if 0 < len(value) <= _LARGEST_READ else _STRAY
-
-    def _searched(self, headers: Collection[tuple[bytes, bytes]]) -> Found:
         values = [value for name, line in headers if name == b"cookie" for value in self._values(line)]
         if not values:
             return _NOTHING
         value = values[0].rstrip()
         return (value, False) if len(values) == 1 and 0 < len(value) <= _LARGEST_READ else _STRAY
 
+    def pair(self, value: bytes) -> bytes:
+        """``NAME=VALUE``."""
+        return self._start + value
+
     def set(self, value: bytes, max_age: float) -> bytes:
         """``Set-Cookie`` for ``value``, for ``max_age`` seconds."""
-        return b"%b%b; Max-Age=%d%b" % (self._start, value, max(1, int(max_age)), self._attributes)
+        return b"%b; Max-Age=%d%b" % (self.pair(value), max(1, int(max_age)), self._attributes)
 
     def clear(self) -> bytes:
         """``Set-Cookie`` that has the client forget it."""

@@ -10,13 +10,16 @@ import hashlib
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Collection, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from math import inf
 from time import monotonic, time
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from negotiate_mw import telemetry
 from negotiate_mw.errors import ConfigurationError
+from negotiate_mw.handshake import Remembered
 from negotiate_mw.identity import Identity
 from negotiate_mw.redis_store import Source, StoreDown
 from negotiate_mw.sessions.cookies import Cookie, check_audience, check_domain
@@ -36,13 +39,12 @@ _SKEW_SECONDS = 60  # by which another node's clock may be ahead
 _MOST_UNENDED = 1000
 
 
-class _Live(NamedTuple):
+@dataclass(slots=True, eq=False)
+class _Live(Remembered):
     """A session as Redis had it a moment ago."""
 
     place: Place
     marks: Marks
-    record: Record
-    ends: float
 
 
 class RedisSessions:
@@ -218,7 +220,7 @@ class RedisSessions:
             return None
         if record.audience != self._audience or record.created > time() + _SKEW_SECONDS:
             return None
-        return _Live(place, sealed_marks, record, record.ends(self._max_age, None))
+        return _Live(record.identity, record.ends(self._max_age, None), place, sealed_marks)
 
     async def _begin(self, cookie: Cookie, identity: Identity, instead_of: Place | None) -> tuple[bytes, _Live] | None:
         """A new session and its id for the cookie; None if the ticket has ended already.
@@ -233,7 +235,7 @@ class RedisSessions:
             raise StoreDown("its mark of all sessions is none of ours; RedisSessions.revoke_all() makes a new one")
         created = int(time())
         record = Record(id=place.id, audience=self._audience, created=created, seen=created, identity=identity)
-        live = _Live(place, marks, record, record.ends(self._max_age, None))
+        live = _Live(identity, record.ends(self._max_age, None), place, marks)
         left = int(live.ends - time())
         if left <= 0:
             return None
@@ -299,7 +301,7 @@ class RedisSessions:
 class RedisSession:
     """One request's view of its user's session."""
 
-    __slots__ = ("_cookie", "_headers", "_home", "_is_stray", "_live", "_value")
+    __slots__ = ("_cookie", "_headers", "_home", "_is_stray", "_live", "_value", "quiet_until")
 
     def __init__(self, home: RedisSessions, cookie: Cookie, headers: Sequence[tuple[bytes, bytes]]) -> None:
         self._home = home
@@ -308,17 +310,19 @@ class RedisSession:
         self._live: _Live | None = None
         self._value: bytes | None = None  # of a session that began with this request
         self._is_stray = False  # the client's cookie is to be cleared
+        self.quiet_until = 0.0
 
-    def peek(self) -> Identity | None:
+    def peek(self, fields: Mapping[bytes, bytes], now: float) -> Remembered | None:
         """Who the request's cookie stands for, as far as Redis needn't be asked."""
-        raw = self._raw()
+        pair = self._cookie.glance(fields.get(b"cookie", b"")) if len(fields) == len(self._headers) else None
+        raw = None if pair is None else _raw(pair[len(self._cookie.name) + 1 :])
         live = None if raw is None else self._home._cached(_place(self._cookie, raw))
-        if live is None or live.ends <= time():
+        if live is None or now >= live.ends:
             return None
-        self._live = live
-        return live.record.identity
+        self._live, self.quiet_until = live, inf
+        return live
 
-    async def open(self) -> Identity | None:
+    async def open(self) -> Remembered | None:
         """Who the request's cookie stands for; None if there is none, it ended, or that can't be told."""
         raw = self._raw()
         if raw is None:
@@ -329,12 +333,13 @@ class RedisSession:
             self._home._warn(error)
             return None
         self._is_stray = self._live is None
-        return None if self._live is None else self._live.record.identity
+        return self._live
 
     async def begin(self, identity: Identity) -> None:
         """Start a new session for somebody who has just logged in, in place of the request's own."""
         raw = self._raw()
         former = None if raw is None else _place(self._cookie, raw)
+        self.quiet_until = 0.0
         # whoever logs in is not served as somebody else by the next request, whatever becomes of this session
         self._is_stray = self._is_stray or former is not None
         self._live = self._value = None
@@ -372,22 +377,27 @@ class RedisSession:
         places = {_place(self._cookie, raw)} if raw is not None else set()
         if self._live is not None:
             places.add(self._live.place)
-        self._live, self._value, self._is_stray = None, None, True
+        self._live, self._value, self._is_stray, self.quiet_until = None, None, True, 0.0
         for place in places:
             await self._home._end(place)
 
     def _raw(self) -> bytes | None:
         value, self._is_stray = self._cookie.read(self._headers)
-        if value is None:
-            return None
-        try:
-            raw = urlsafe_b64decode(value) if len(value) == _COOKIE_BYTES else b""
-        except ValueError:
-            raw = b""
-        if urlsafe_b64encode(raw) != value:
+        raw = _raw(value)
+        if raw is None and value is not None:
             self._is_stray = True
-            return None
         return raw
+
+
+def _raw(value: bytes | None) -> bytes | None:
+    """The id that a cookie's value is; None if it is none of ours."""
+    if value is None or len(value) != _COOKIE_BYTES:
+        return None
+    try:
+        raw = urlsafe_b64decode(value)
+    except ValueError:
+        return None
+    return raw if urlsafe_b64encode(raw) == value else None
 
 
 def _place(cookie: Cookie, raw: bytes) -> Place:

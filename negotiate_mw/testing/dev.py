@@ -66,6 +66,9 @@ class DevAcceptor:
         """True between start and stop."""
         return self.acquired
 
+    def look(self) -> None:
+        """There is nothing to look at."""
+
     async def acquire(self) -> None:
         """Say loudly what this is."""
         self.acquired = True

@@ -68,6 +68,9 @@ class ScriptedAcceptor:
         self.contexts: list[object] = []
         self.open: set[object] = set()
 
+    def look(self) -> None:
+        """There is nothing to look at."""
+
     async def acquire(self) -> None:
         """Be ready."""
         self.acquired = True

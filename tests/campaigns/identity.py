@@ -131,6 +131,9 @@ class Believing:
             for bound in (False, True)
         }
 
+    def look(self) -> None:
+        pass
+
     async def acquire(self) -> None:
         pass
 

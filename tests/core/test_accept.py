@@ -482,6 +482,7 @@ def test_it_is_ready_between_acquiring_and_closing_while_its_files_are_usable() 
 
     acceptor._kerberos = backend
     acceptor.acquired = True
+    acceptor.look()
     assert (acceptor.ready(), acceptor.acquired, acceptor.realms) == (True, True, {"EXAMPLE.COM"})
 
     backend.ill = "the keytab is gone"

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from negotiate_mw import middleware, respond
 from negotiate_mw.sessions import cookie
 from tests.shell.driving import Answer, App, Client
 
@@ -62,4 +63,5 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = float(NOW)
-        monkeypatch.setattr(cookie, "time", lambda: self.now)
+        for module in (cookie, middleware, respond):
+            monkeypatch.setattr(module, "time", lambda: self.now)

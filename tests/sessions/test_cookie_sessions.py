@@ -73,6 +73,22 @@ async def test_without_the_cookie_nobody_is_known() -> None:
 
 
 @on_a_loop
+async def test_two_cookies_are_nobodys_session_however_they_come() -> None:
+    app = site_of()
+    alice, bob = Browser(app), Browser(app)
+    await alice.get(b"Alice")
+    await bob.get(b"Bob")
+    (first,), (second,) = alice.headers, bob.headers
+
+    for lines in ([first, second], [second, first], [first, first], [(b"cookie", first[1] + b"; " + second[1])]):
+        answer = await Client(app, scheme="https").get(headers=lines)
+        assert answer.status == 401
+        assert "Max-Age=0" in answer.all("set-cookie")[0]
+
+    assert (await alice.get(headers=[(b"accept", b"text/html"), (b"accept", b"*/*")])).text == "alice"
+
+
+@on_a_loop
 async def test_a_second_process_with_the_key_opens_it_and_one_without_clears_it() -> None:
     browser = Browser(site_of(CookieSessions(keys=[KEY])))
     await browser.get(b"Alice")
@@ -611,7 +627,7 @@ async def test_who_is_too_large_for_a_session_keeps_none_of_before() -> None:
 
 
 @on_a_loop
-async def test_the_cache_is_bounded_and_the_least_used_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_cache_is_bounded_and_the_oldest_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cookie_module, "_CACHED", 3)
     sessions = CookieSessions(keys=[KEY])
     app = site_of(sessions)
@@ -627,12 +643,12 @@ async def test_the_cache_is_bounded_and_the_least_used_goes_first(monkeypatch: p
 
     for browser in browsers[:3]:
         await browser.get(b"Alice")
-    await browsers[0].get()  # so that the second is the oldest
     await browsers[3].get(b"Alice")
-    await browsers[0].get()
     await browsers[1].get()
+    await browsers[2].get()
+    await browsers[0].get()
 
-    assert unsealed == [browsers[1].cookie.encode()]
+    assert unsealed == [browsers[0].cookie.encode()]
     assert len(sessions._cache) == 3
 
 

@@ -1,5 +1,7 @@
 """The cookie's name and attributes, and what of a request's headers is read."""
 
+from random import Random
+
 import pytest
 
 from negotiate_mw.errors import ConfigurationError
@@ -95,3 +97,32 @@ def test_what_browsers_keep_fits() -> None:
 def test_no_domain_stops_the_start(domain: object) -> None:
     with pytest.raises(ConfigurationError, match=r"domain=.*corp\.example"):
         check_domain(domain)
+
+
+@pytest.mark.parametrize("cookie", [TLS, PLAIN, Cookie(is_tls=True, audience="wiki")])
+def test_a_glance_finds_what_reading_finds_or_nothing_that_was_ever_set(cookie: Cookie) -> None:
+    random = Random(1)
+    name = cookie.name
+    parts = [name + b"=abc", name + b"=", name + b"=abc ", b"x" + name + b"=abc", name, b"a=b", b"=", b"", b'"', b"x"]
+    between = [b"; ", b";", b" ; ", b";  ", b" ", b"\t", b",", b";\t"]
+    found = 0
+    for _ in range(20_000):
+        line = b"".join(random.choice(parts) + random.choice(between) for _ in range(random.randint(1, 4)))
+        line = line[: random.choice([len(line), -1, -2])] if random.random() < 0.8 else line
+
+        pair = cookie.glance(line)
+
+        if pair == cookie.pair(b"abc"):
+            assert cookie.read(headers(line)) == (b"abc", False), line
+            found += 1
+        assert pair is None or pair.startswith(cookie.pair(b"")), line
+    assert found > 500
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"__Host-negotiate-mw=abc", b"a=b; __Host-negotiate-mw=abc", b"a=b; __Host-negotiate-mw=abc; c=d"],
+)
+def test_a_glance_is_enough_for_what_clients_write(line: bytes) -> None:
+    assert TLS.glance(line) == b"__Host-negotiate-mw=abc"
+    assert PLAIN.glance(line) is None

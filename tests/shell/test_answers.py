@@ -1,5 +1,6 @@
 """What goes out: refusals to the letter, the app's own answers with our headers, and the operator's page."""
 
+import copy
 import logging
 import re
 from typing import Any
@@ -11,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
-from negotiate_mw import Limits, NegotiateMiddleware, Policy, Refusal
+from negotiate_mw import Limits, NegotiateMiddleware, Policy, Refusal, respond
 from negotiate_mw.errors import AcceptError, ConfigurationError
 from negotiate_mw.identity import Anonymous
 from negotiate_mw.status import SecStatus
@@ -242,6 +243,55 @@ async def test_an_answer_to_someone_varies_and_is_private_whatever_the_app_says(
     assert for_caches == [cache_control.encode()]
     assert answer.all("cache-control") == [cache_control]
     assert ", ".join(answer.all("vary")) == "Accept, Authorization, Cookie"
+
+
+@pytest.mark.parametrize("start", ["http.response.start", "websocket.http.response.start"])
+@on_a_loop
+async def test_what_an_app_sends_again_and_again_stays_as_the_app_made_it(start: str) -> None:
+    message = {"type": start, "status": 404, "headers": [(b"vary", b"Accept"), (b"cache-control", b"public")]}
+    before = copy.deepcopy(message)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(message)
+        await send({"type": start.replace("start", "body"), "body": b"no"})
+
+    client = Client(protected(app))
+    for _ in range(2):
+        answer = await (client.websocket(b"OneLeg") if start.startswith("websocket") else client.get(b"OneLeg"))
+        assert ", ".join(answer.all("vary")) == "Accept, Authorization, Cookie"
+
+    assert message == before
+
+
+@on_a_loop
+async def test_headers_may_be_anything_that_can_be_gone_through_once() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        pairs = ((name, b"x") for name in (b"x-one", b"x-two"))
+        await send({"type": "http.response.start", "status": 200, "headers": pairs})
+        await send({"type": "http.response.body", "body": b""})
+
+    answer = await Client(protected(app)).get(b"OneLeg")
+
+    assert (answer.all("x-one"), answer.all("x-two"), answer.all("cache-control")) == (["x"], ["x"], ["private"])
+
+
+@on_a_loop
+async def test_an_app_with_ever_new_names_of_headers_takes_up_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(respond, "_not_for_caches", names := set())
+    monkeypatch.setattr(respond, "_MOST_NAMES", 10)
+    numbers = iter(range(50))
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"x-%d" % next(numbers), b"x"), (b"cache-control", b"public")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    client = Client(protected(app))
+    for number in range(50):
+        answer = await client.get(b"OneLeg")
+        assert (answer.all(f"x-{number}"), answer.all("cache-control")) == (["x"], ["private"])
+
+    assert names == {b"x-%d" % number for number in range(10)}
 
 
 # on_refused

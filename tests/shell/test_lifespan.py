@@ -202,7 +202,7 @@ async def test_without_lifespan_a_broken_acceptor_is_503_and_its_sentence_until_
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, token: bytes | None
 ) -> None:
     clock = [100.0]
-    monkeypatch.setattr("negotiate_mw.middleware.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("negotiate_mw.middleware.monotonic", lambda: clock[0])
     caplog.set_level(logging.WARNING, "negotiate_mw")
     acceptor = Broken()
     client = Client(NegotiateMiddleware(Site(), acceptor=acceptor))
