@@ -5,14 +5,9 @@ a log-in that proved its TLS channel, on a TLS socket of our own whose end is si
 ``Authorization`` header forgets it, whatever that says. No clock: the caller says what time it is.
 """
 
-from collections.abc import Sequence
-from operator import itemgetter
-
-from negotiate_mw.connection import CLIENTS_OWN, Connection, Scope, is_forwarded, native
+from negotiate_mw.connection import Connection, Scope, is_forwarded, native
 from negotiate_mw.handshake import Remembered
 from negotiate_mw.identity import Identity
-
-_name = itemgetter(0)
 
 
 class BoundIdentities:
@@ -43,11 +38,12 @@ class BoundIdentities:
             scope: the request's.
             now: seconds since 1970.
         """
-        connection, headers = native(scope), scope["headers"]
+        connection = native(scope)
         remembered = self._entries.get(connection)
         if remembered is None:
             return None
-        if now < remembered.ends and (CLIENTS_OWN.issuperset(map(_name, headers)) or not _ends_it(headers)):
+        names = dict(scope["headers"])
+        if now < remembered.ends and b"authorization" not in names and not is_forwarded(names):
             return remembered
         self.forget(connection)
         return None
@@ -59,8 +55,3 @@ class BoundIdentities:
     def clear(self) -> None:
         """Forget everybody."""
         self._entries.clear()
-
-
-def _ends_it(headers: Sequence[tuple[bytes, bytes]]) -> bool:
-    names = [name for name, _ in headers]
-    return b"authorization" in names or is_forwarded(names)

@@ -23,8 +23,8 @@ Send = Callable[[Message], Awaitable[None]]
 STATE_KEY = "negotiate_mw.connection"
 
 _LOOPBACK_HOSTS = ("localhost", "[::1]")
-# the fields of nearly every request: no log-in, and nothing that a proxy adds
-CLIENTS_OWN = frozenset(
+# what browsers send, and no proxy adds
+_CLIENTS_OWN = frozenset(
     {b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"cache-control", b"connection"}
     | {b"content-length", b"content-type", b"cookie", b"dnt", b"if-modified-since", b"if-none-match", b"origin"}
     | {b"pragma", b"priority", b"referer", b"sec-ch-ua", b"sec-ch-ua-mobile", b"sec-ch-ua-platform", b"te"}
@@ -102,13 +102,18 @@ def _uvicorn_cycle(receive: Receive) -> Any:
 def _hypercorn_protocol(send: Send | None) -> Any:
     """hypercorn's object for the connection that a request's stream sends on; None under other servers."""
     stream: Any = getattr(send, "__self__", None)
-    known = stream.__class__.__module__.startswith("hypercorn.protocol.")
-    return getattr(getattr(stream, "send", None), "__self__", None) if known else None
+    return getattr(getattr(stream, "send", None), "__self__", None) if _is_hypercorns(stream.__class__) else None
 
 
-@lru_cache(maxsize=64)  # of the few kinds of objects that a server has; each request asks
+# of the few kinds of objects that a server has; each request asks
+@lru_cache(maxsize=64)
 def _is_uvicorns(kind: type) -> bool:
     return kind.__module__.startswith("uvicorn.protocols.")
+
+
+@lru_cache(maxsize=64)
+def _is_hypercorns(kind: type) -> bool:
+    return kind.__module__.startswith("hypercorn.protocol.")
 
 
 def reads_away(receive: Receive) -> bool:
@@ -142,12 +147,10 @@ def lifespan_tls_context(receive: Receive) -> ssl.SSLContext | None:
 
 
 def is_tls(scope: Scope, receive: Receive, send: Send | None = None) -> bool:
-    """True if the socket itself is TLS, and the scope says so too; a forwarded header alone never makes it so."""
-    if scope.get("scheme") not in ("https", "wss"):
-        return False
+    """True if the socket itself is TLS; a forwarded header alone never makes it so."""
     if (transport := _transport(receive, send)) is not None:
         return transport.get_extra_info("sslcontext") is not None
-    return not is_forwarded(dict(scope["headers"]))
+    return scope.get("scheme") in ("https", "wss") and not is_forwarded(dict(scope["headers"]))
 
 
 def is_loopback(scope: Scope, receive: Receive, send: Send | None = None) -> bool:
@@ -172,7 +175,7 @@ def _transport(receive: Receive, send: Send | None) -> Any:
 
 def is_forwarded(names: Collection[bytes]) -> bool:
     """True if a proxy shows, by the names of a request's headers: many don't, so False proves nothing."""
-    if _FORWARDING.isdisjoint(names) and b"x-forwarded-" not in b" ".join(names):
+    if _CLIENTS_OWN.issuperset(names):
         return False  # all that nearly every request is asked
     return any(name in _FORWARDING or name.startswith(b"x-forwarded-") for name in names)
 

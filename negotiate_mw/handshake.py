@@ -148,6 +148,7 @@ _OURS = frozenset(
         SecStatus.NO_AUTHENTICATING_AUTHORITY,
     }
 )
+_MOST_KNOWN = 256  # a few KiB each, with a thousand groups 0.1 MiB
 # Authenticated, but under a name that nobody may use.
 _FORBIDDEN = frozenset({"name-mismatch", "name-forbidden", "name-unusable", "pac-missing", "groups-missing"})
 
@@ -231,13 +232,30 @@ def conclude(
 
 def admit(identity: Identity, rules: Rules, token: bytes | None = None, scheme: str = "negotiate") -> Pass | Refuse:
     """Let a proven identity in under the name that the policy gives it, or say why not; ``token`` is our own proof."""
+    known = rules.known.get(id(identity))
+    if known is None or known[0] is not identity:
+        known = identity, _judge(identity, rules)
+        # an app's own function may say something else each time, and what ends with its request isn't kept
+        if rules.policy.username is None and identity.is_lasting:
+            if len(rules.known) >= _MOST_KNOWN:
+                del rules.known[next(iter(rules.known))]  # one by one: all at once hold the loop up
+            rules.known[id(identity)] = known  # which keeps it alive, so that no other gets its number
+    verdict: Pass | Refuse = known[1]
+    if token is None and scheme == "negotiate":
+        return verdict
+    if isinstance(verdict, Pass):
+        return Pass(identity=verdict.identity, token=token, scheme=scheme)
+    return replace(verdict, token=token, scheme=scheme) if verdict.status == 403 else verdict
+
+
+def _judge(identity: Identity, rules: Rules) -> Pass | Refuse:
     if rules.is_unproven(identity):
         detail = f"{identity.principal!r} didn't prove the TLS channel that Policy(channel_binding=…) requires"
         return Refuse(status=401, reason="not-bound", detail=detail, retry=identity.mechanism != "ntlm")
     if refused := rules.refusal(identity):
-        return Refuse(status=403, reason=refused[0], detail=refused[1], token=token, scheme=scheme)
+        return Refuse(status=403, reason=refused[0], detail=refused[1])
     try:
-        return Pass(identity=rules.named(identity), token=token, scheme=scheme)
+        return Pass(identity=rules.named(identity))
     except AcceptError as error:
         return refusal_of(error)
 
@@ -257,10 +275,10 @@ class Remembered:
     _said: tuple[Rules | None, Pass | Refuse | None] = field(default=(None, None), init=False, repr=False)
 
     def admitted(self, rules: Rules) -> Pass | Refuse:
-        """``admit``, worked out once for the same rules."""
+        """What ``admit`` says, worked out once for the same rules: of however many there are."""
         by, verdict = self._said
         if verdict is None or by is not rules:
-            verdict = admit(self.identity, rules)
+            verdict = _judge(self.identity, rules)
             if rules.policy.username is None:  # an app's own function may say something else each time
                 self._said = rules, verdict
         return verdict

@@ -503,11 +503,11 @@ class NegotiateMiddleware:
             return True
 
     def _rules_in_force(self, now: float) -> Rules:
-        """The policy with the keytab's realms as they were at most a second before ``now``, by the wall clock."""
+        """The policy with the realms that the acceptor had at most half a second before ``now``, by the wall clock."""
         acceptor = self._acceptor
         if not 0 <= now - self._looked_at < _LOOK_SECONDS:  # it may have been set back
-            self._looked_at = now
             acceptor.look()
+            self._looked_at = now
         if self._rules is None or acceptor.realms is not self._realms or acceptor.ntlm_domains is not self._domains:
             realms, domains = acceptor.realms, acceptor.ntlm_domains
             self._rules = self._policy.rules(realms, domains)

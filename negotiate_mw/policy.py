@@ -6,7 +6,7 @@ what to type. Nothing here reads a clock, a file or a request.
 
 import sys
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from negotiate_mw.errors import AcceptError, ConfigurationError
@@ -199,11 +199,16 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """A policy with its realms and (casefolded) NTLM domains resolved; None means any."""
+    """A policy with its realms and (casefolded) NTLM domains resolved; None means any.
+
+    ``known`` is what ``handshake.admit`` said by these rules, by the identity's ``id``: the same object gets the same
+    answer, so it is worked out once.
+    """
 
     policy: Policy
     realms: frozenset[str] | None
     domains: frozenset[str] | None = frozenset()
+    known: dict[int, tuple[Identity, Any]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def refusal(self, identity: Identity) -> tuple[str, str] | None:
         """Why this identity may not in, as a slug and a sentence for the log; None if it may."""

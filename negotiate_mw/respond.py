@@ -196,8 +196,9 @@ def _without_shared_caches(headers: Headers) -> tuple[Headers, tuple[bytes, byte
     """An app's headers without those for caches, and the ``Cache-Control`` that is left of them."""
     said = [value for name, value in headers if name.lower() == b"cache-control"]
     left = [pair for pair in headers if not pair[0].lower().endswith(_CACHE_FIELDS)]
-    if len(_not_for_caches) < _MOST_NAMES:
-        _not_for_caches.update(name for name, _ in left)
+    _not_for_caches.update(name for name, _ in left)
+    if len(_not_for_caches) > _MOST_NAMES:
+        _not_for_caches.clear()
     return left, (b"cache-control", _private(b",".join(said))) if len(left) < len(headers) else _PRIVATE
 
 

@@ -1,6 +1,6 @@
 """The keytab as the operator sees it: is it there, can it be read, which keys of our service does it hold?
 
-Law: the library reads the keys, this module never does; it looks at the file at most once a second, and keeps what
+Law: the library reads the keys, this module never does; it looks at the file at most twice a second, and keeps what
 it saw as long as the file is the same.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from negotiate_mw.wire.errors import WireError
 from negotiate_mw.wire.keytab import KeytabEntry, read_keytab
 
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 0.5
 _MAX_BYTES = 16 * 1024 * 1024  # about 200,000 keys; a log-in searches all of them
 
 

@@ -1,7 +1,7 @@
 """The NTLM user file as the operator sees it: is it there, is it safe from others, who is in it?
 
 Law: passwords are hashed when the file is read and not kept, so that a log-in costs the same for everyone; the file
-is looked at at most once a second, and a file that has gone wrong lets nobody in, not even those it held before.
+is looked at at most twice a second, and a file that has gone wrong lets nobody in, not even those it held before.
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from negotiate_mw.errors import ConfigurationError
 from negotiate_mw.ntlm_users import NtlmUsers, read_users
 
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 0.5
 # about 10,000 users, read in 30 ms, or 160 if all have passwords; whoever has more has a directory to ask
 _MAX_BYTES = 1024 * 1024
 _OTHERS = 0o007

@@ -16,7 +16,7 @@ class Session(Protocol):
     """One request's view of its user's session.
 
     Attributes:
-        quiet_until: when ``set_cookie()`` may first have something to say, in seconds since 1970.
+        quiet_until: when ``set_cookie()`` may first have something to say, in seconds since 1970; 0.0: now.
     """
 
     quiet_until: float

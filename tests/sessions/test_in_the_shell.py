@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
-from negotiate_mw import AcceptError, ChannelBinding, CookieSessions, NegotiateMiddleware, Policy, SecStatus
+from negotiate_mw import AcceptError, ChannelBinding, CookieSessions, NegotiateMiddleware, Policy, SecStatus, handshake
 from negotiate_mw.errors import ConfigurationError
 from negotiate_mw.handshake import Remembered
 from negotiate_mw.sessions.cookie import CookieSession
@@ -24,7 +24,7 @@ from negotiate_mw.testing.scripted import ScriptedAcceptor, user
 from tests.shell.driving import Client, Site, on_a_loop
 from tests.shell.test_groups import Answering
 
-from .browsing import Browser
+from .browsing import Browser, Clock
 
 KEY = make_key()
 PORTAL = "https://portal.example.com"
@@ -119,6 +119,25 @@ async def test_an_apps_own_naming_is_asked_at_every_use() -> None:
     await browser.get()
 
     assert [scope["user"].username for scope in site.scopes] == ["at log-in", "first", "second"]
+
+
+@on_a_loop
+async def test_who_many_others_came_after_is_still_who_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handshake, "_MOST_KNOWN", 3)
+    principals = [f"user{number}@EXAMPLE.COM" for number in range(10)]
+    site = Site()
+    acceptor = ScriptedAcceptor({name.encode(): (user(name), None) for name in principals})
+    app = NegotiateMiddleware(site, acceptor=acceptor, sessions=CookieSessions(keys=[KEY]))
+    browsers = [Browser(app) for _ in principals]
+
+    for tokens in (principals, principals, [None] * 10):
+        site.scopes.clear()
+        for browser, token in zip(browsers, tokens, strict=True):
+            await browser.get(None if token is None else token.encode())
+        assert [scope["user"].principal for scope in site.scopes] == principals
+
+    assert app._rules is not None
+    assert len(app._rules.known) == 3
 
 
 @on_a_loop
@@ -563,3 +582,48 @@ async def test_a_session_is_not_looked_at_before_the_acceptor_is_acquired() -> N
     answer = await Client(app).get(headers=[(b"cookie", b"negotiate-mw=garbage")])
 
     assert (answer.status, answer.all("set-cookie")) == (503, [])
+
+
+@on_a_loop
+async def test_a_session_opens_nothing_while_nobody_could_log_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    acceptor = scripted()
+    site = Site()
+    browser = Browser(NegotiateMiddleware(site, acceptor=acceptor, sessions=CookieSessions(keys=[KEY])))
+    await browser.get(b"Alice")
+
+    async def failing() -> None:
+        raise ConfigurationError("no keytab")
+
+    monkeypatch.setattr(acceptor, "acquire", failing)
+    acceptor.acquired = False
+
+    assert (await browser.get()).status == 503
+    assert len(site.scopes) == 1
+
+
+@on_a_loop
+async def test_the_keytab_is_looked_at_twice_a_second_also_where_the_clock_is_set_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keytab = [frozenset({"EXAMPLE.COM"})]
+
+    class Looking(ScriptedAcceptor):
+        looks = 0
+
+        def look(self) -> None:
+            self.looks += 1
+            self.realms = keytab[-1]
+
+    clock = Clock(monkeypatch)
+    acceptor = Looking({b"Alice": (user("alice@EXAMPLE.COM"), None)})
+    browser = Browser(NegotiateMiddleware(Site(), acceptor=acceptor, sessions=CookieSessions(keys=[KEY])))
+    await browser.get(b"Alice")
+    for _ in range(10):
+        clock.now += 0.09
+        assert (await browser.get()).status == 200
+    assert acceptor.looks == 2
+
+    keytab.append(frozenset({"OTHER.EXAMPLE"}))
+    clock.now -= 30
+
+    assert (await browser.get()).status == 401

@@ -291,7 +291,7 @@ async def test_an_app_with_ever_new_names_of_headers_takes_up_no_memory(monkeypa
         answer = await client.get(b"OneLeg")
         assert (answer.all(f"x-{number}"), answer.all("cache-control")) == (["x"], ["private"])
 
-    assert names == {b"x-%d" % number for number in range(10)}
+        assert len(names) <= 10
 
 
 # on_refused

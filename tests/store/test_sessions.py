@@ -292,6 +292,9 @@ async def test_a_session_ends_with_its_ticket_whatever_redis_says(
     redis_server.cli("persist", key)
 
     before = await node.who(cookie)
+    view = node.sessions.session({"headers": with_cookie(cookie)}, is_tls=False)
+    assert view.peek(dict(with_cookie(cookie)), soon.timestamp() - 1) is not None
+    assert view.peek(dict(with_cookie(cookie)), soon.timestamp()) is None
     await asyncio.sleep(2.1)
 
     assert [before, await node.who(cookie)] == ["alice", "nobody"]
@@ -557,6 +560,36 @@ async def test_a_session_of_another_audience_scheme_or_policy_opens_nothing(redi
     assert await over_tls.open() is None
     assert (await strict.get(cookie)).status == 401
     await stop(weak, wiki, strict)
+
+
+@on_a_loop
+async def test_a_log_out_clears_the_cookie_of_a_session_that_was_open_here(redis_server: RedisServer) -> None:
+    node = Node(redis_server.url)
+    cookie = await node.log_in()
+    assert await node.who(cookie) == "alice"
+
+    async def leaving(scope: Any, receive: Any, send: Any) -> None:
+        await node.sessions.logout(scope)
+        await node.site(scope, receive, send)
+
+    node.app.app = leaving
+    answer = await node.get(cookie)
+
+    assert (answer.status, answer.text, is_cleared(answer)) == (200, "alice", True)
+    assert await node.who(cookie) == "nobody"
+    await stop(node)
+
+
+@on_a_loop
+async def test_two_cookies_are_nobodys_session_also_where_both_are_open_here(redis_server: RedisServer) -> None:
+    node = Node(redis_server.url)
+    lines = [(b"cookie", b"negotiate-mw=" + (await node.log_in(token)).encode()) for token in (b"Alice", b"Bob")]
+    assert [(await Client(node.app).get(headers=[line])).text for line in lines] == ["alice", "bob"]
+
+    answers = [await Client(node.app).get(headers=both) for both in (lines, lines[::-1])]
+
+    assert [(answer.status, is_cleared(answer)) for answer in answers] == [(401, True)] * 2
+    await stop(node)
 
 
 @on_a_loop
