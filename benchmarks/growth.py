@@ -161,7 +161,7 @@ def nobody_logs_in() -> ScriptedAcceptor:
 async def cookie_sessions(sizes: Sequence[int], rounds: int) -> tuple[Line, Line]:
     """One user's session that is open here, and anybody's, of so many that were begun."""
     hot = Line("cookie session, the same one again", "state")
-    anybody = Line("cookie session, anybody's", "state", why="the 10,000 used last are kept open")
+    anybody = Line("cookie session, anybody's", "state", why="the last 10,000 are kept open")
     sessions = apps.cookie_sessions()
     app = NegotiateMiddleware(bare, acceptor=nobody_logs_in(), sessions=sessions)
     await app._acceptor.acquire()

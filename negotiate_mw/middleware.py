@@ -415,7 +415,7 @@ class NegotiateMiddleware:
         acceptor, now = self._acceptor, time()
         if self._bound is not None:
             remembered = self._bound.of(scope, now)
-        elif session is None or self._store.entries or acceptor.presumed is not None:
+        elif session is None or self._store.entries or acceptor.presumed is not None or not acceptor.acquired:
             return None  # what is half-open, and who is presumed, comes before a session
         else:
             fields = dict(scope["headers"])

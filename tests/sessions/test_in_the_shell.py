@@ -585,19 +585,25 @@ async def test_a_session_is_not_looked_at_before_the_acceptor_is_acquired() -> N
 
 
 @on_a_loop
-async def test_a_session_opens_nothing_while_nobody_could_log_in(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_session_opens_nothing_and_stays_as_it_is_while_nobody_could_log_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
     acceptor = scripted()
     site = Site()
-    browser = Browser(NegotiateMiddleware(site, acceptor=acceptor, sessions=CookieSessions(keys=[KEY])))
+    sessions = CookieSessions(keys=[KEY], idle=300)
+    browser = Browser(NegotiateMiddleware(site, acceptor=acceptor, sessions=sessions))
     await browser.get(b"Alice")
+    clock.now += 100
 
     async def failing() -> None:
         raise ConfigurationError("no keytab")
 
     monkeypatch.setattr(acceptor, "acquire", failing)
     acceptor.acquired = False
+    answer = await browser.get()
 
-    assert (await browser.get()).status == 503
+    assert (answer.status, answer.all("set-cookie")) == (503, [])
     assert len(site.scopes) == 1
 
 
