@@ -257,7 +257,7 @@ class CookieSessions:
 class CookieSession:
     """One request's view of its user's session."""
 
-    quiet_until = 0.0
+    quiet_until: float = 0.0
     _live: _Live | None = None
     _value: bytes | None = None  # of a session that began with this request
     _is_stray = False  # the request's cookie is no session

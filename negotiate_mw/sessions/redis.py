@@ -310,7 +310,7 @@ class RedisSession:
         self._live: _Live | None = None
         self._value: bytes | None = None  # of a session that began with this request
         self._is_stray = False  # the client's cookie is to be cleared
-        self.quiet_until = 0.0
+        self.quiet_until: float = 0.0
 
     def peek(self, fields: Mapping[bytes, bytes], now: float) -> Remembered | None:
         """Who the request's cookie stands for, as far as Redis needn't be asked."""

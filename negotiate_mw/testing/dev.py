@@ -48,7 +48,7 @@ class DevAcceptor:
                 f"on a developer's machine, and nowhere else, set {SWITCH}=1"
             )
         self.limits: Limits = Limits()
-        self.realms: frozenset[str] = frozenset({realm})
+        self.realms: frozenset[str] | None = frozenset({realm})
         self.mechanisms: frozenset[str] = frozenset({"kerberos"})
         self.asks_host: bool = False
         self.ntlm_domains: frozenset[str] | None = None

@@ -59,7 +59,8 @@ def app_with(groups: LdapGroups, **options: object) -> tuple[NegotiateMiddleware
 
 def children() -> set[int]:
     """This process's look-up processes."""
-    found = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True)
+    command = ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())]
+    found = subprocess.run(command, capture_output=True, text=True)
     return {int(line.split()[0]) for line in found.stdout.splitlines() if "negotiate_mw.directory.child" in line}
 
 
