@@ -489,6 +489,7 @@ def test_it_is_ready_between_acquiring_and_closing_while_its_files_are_usable() 
     assert not acceptor.ready()
     asyncio.run(acceptor.aclose())
     assert not acceptor.acquired
+    assert (acceptor.realms, acceptor.ntlm_domains) == (None, None)
 
 
 def test_acquiring_without_the_kerberos_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
