@@ -7,7 +7,7 @@ Law: whatever authenticates answers with the user that it found, so that a reque
 import os
 from typing import TYPE_CHECKING
 
-from benchmarks.bare import BODY, CONTENT, PATH, USER, bare, named
+from benchmarks.bare import BODY, PATH, USER, answer, bare, named
 from negotiate_mw import NegotiateMiddleware
 from negotiate_mw.connection import Receive, Scope, Send
 
@@ -19,10 +19,7 @@ async def whoami(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers with the user's principal."""
     if scope["type"] != "http":
         raise ValueError(f"no {scope['type']} here")
-    body = f"{scope['user'].principal}\n".encode()
-    headers = [CONTENT, (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await answer(send, scope["user"].principal)
 
 
 __all__ = ["BODY", "PATH", "USER", "bare", "bound", "cookie", "exempt", "ours", "redis", "whoami"]

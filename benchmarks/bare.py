@@ -10,11 +10,10 @@ CONTENT = (b"content-type", b"text/plain; charset=utf-8")
 _HEADERS = [CONTENT, (b"content-length", str(len(BODY)).encode())]
 
 Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
 
 
-async def bare(
-    scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
-) -> None:
+async def bare(scope: Message, receive: Callable[[], Awaitable[Message]], send: Send) -> None:
     """Answers every request with the same bytes."""
     if scope["type"] != "http":
         raise ValueError(f"no {scope['type']} here")
@@ -22,13 +21,16 @@ async def bare(
     await send({"type": "http.response.body", "body": BODY})
 
 
-async def named(
-    scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
-) -> None:
-    """Answers with the name of a user whom it takes for granted: all that the apps behind a middleware do."""
-    if scope["type"] != "http":
-        raise ValueError(f"no {scope['type']} here")
-    body = f"{USER}\n".encode()
+async def answer(send: Send, user: str) -> None:
+    """Answers with a user's name."""
+    body = f"{user}\n".encode()
     headers = [CONTENT, (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def named(scope: Message, receive: Callable[[], Awaitable[Message]], send: Send) -> None:
+    """Answers with the name of a user whom it takes for granted: all that the apps behind a middleware do."""
+    if scope["type"] != "http":
+        raise ValueError(f"no {scope['type']} here")
+    await answer(send, USER)

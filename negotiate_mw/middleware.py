@@ -245,7 +245,7 @@ class NegotiateMiddleware:
             if self._is_exempt(scope):
                 return await self.app(scope, receive, send if session is None else with_cookie(send, session))
         decision = known = None
-        if self._tls_needed or kind != "http" or scope["method"] not in origin.SAFE_METHODS:
+        if self._tls_needed or not origin.is_safe(scope):
             decision = self._gate(scope, receive, send)
         if decision is None and outer is not None:
             decision = await self._second_opinion(outer.found)

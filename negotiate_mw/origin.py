@@ -9,7 +9,7 @@ from collections.abc import Collection, MutableMapping
 from enum import Enum
 from typing import Any
 
-SAFE_METHODS = frozenset({"GET", "HEAD"})  # over http: wherever such a request comes from, it can change nothing
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -24,7 +24,7 @@ class Verdict(Enum):
 def is_safe(scope: MutableMapping[str, Any]) -> bool:
     """True for a request that can change nothing, wherever it comes from: ``judge`` allows it."""
     # a websocket opens a channel that no further check sees, whatever its server says of a method
-    return scope["type"] == "http" and scope["method"] in SAFE_METHODS
+    return scope["type"] == "http" and scope["method"] in _SAFE_METHODS
 
 
 def judge(scope: MutableMapping[str, Any], trusted: Collection[str]) -> Verdict:

@@ -199,7 +199,7 @@ def _without_shared_caches(headers: Headers) -> tuple[Headers, tuple[bytes, byte
     _not_for_caches.update(name for name, _ in left)
     if len(_not_for_caches) > _MOST_NAMES:
         _not_for_caches.clear()
-    return left, (b"cache-control", _private(b",".join(said))) if len(left) < len(headers) else _PRIVATE
+    return left, (b"cache-control", _private(b",".join(said)))
 
 
 @lru_cache(maxsize=256)

@@ -155,8 +155,7 @@ class GssapiBackend:
 
     @property
     def realms(self) -> frozenset[str]:
-        if monotonic() >= self._keytab.look_at:
-            self._keytab.problem()
+        self._keytab.problem()
         return self._keytab.realms
 
     def acquire(self) -> None:

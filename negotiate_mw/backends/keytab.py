@@ -26,14 +26,13 @@ class Keytab:
     Attributes:
         entries: labels of the keys that it holds.
         realms: those of our service's keys; what they last were, where it can't be read.
-        look_at: when ``problem()`` looks at the file again, by the monotonic clock.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None, service: str) -> None:
         name = os.fspath(path) if path is not None else os.environ.get("KRB5_KTNAME", "/etc/krb5.keytab")
         self.path: Path = Path(name.removeprefix("FILE:").removeprefix("WRFILE:"))
         self._service = service
-        self.look_at: float = 0.0
+        self._look_at = 0.0
         self._seen: tuple[int, ...] = ()
         self._problem: str | None = None
         self.entries: tuple[KeytabEntry, ...] = ()
@@ -42,14 +41,14 @@ class Keytab:
     def problem(self) -> str | None:
         """What is wrong with the file and what to type, as one sentence; None if nothing is."""
         now = time.monotonic()
-        if now >= self.look_at:
-            self.look_at = now + _LOOK_SECONDS
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_SECONDS
             self._look()
         return self._problem
 
     def look_again(self) -> str | None:
         """``problem()`` as of now, for a log-in that just failed for want of a key: can the file be opened at all?"""
-        self.look_at = 0.0
+        self._look_at = 0.0
         problem = self.problem()
         if problem is None:
             try:

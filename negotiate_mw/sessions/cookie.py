@@ -270,11 +270,8 @@ class CookieSession:
 
     def peek(self, fields: Mapping[bytes, bytes], now: float) -> Remembered | None:
         """Who the request's cookie stands for, if that is open here already."""
-        line = fields.get(b"cookie")
-        if line is None or len(fields) != len(self._headers):
-            return None  # some field is there twice
         home = self._home
-        live = home._cache.get(self._cookie.glance(line))
+        live = home._cache.get(self._cookie.glance(self._headers, fields))
         if live is None or now >= live.ends or live.record.id in home._ended:
             return None
         self._live, self.quiet_until = live, live.reseal_at

@@ -6,7 +6,7 @@ there twice is nobody's session and is to be cleared. Nothing that a client send
 
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from negotiate_mw.errors import ConfigurationError
 
@@ -52,8 +52,16 @@ class Cookie:
         self._values = re.compile(rb"(?:^|;)\s*" + re.escape(self._start) + rb"([^;]*)").findall
         self._cleared = self._start + b"; Max-Age=0" + self._attributes
 
-    def glance(self, line: bytes) -> bytes | None:
-        """The one ``NAME=VALUE`` of it in a ``Cookie`` header that is written as clients do; None: ``read``."""
+    def glance(self, headers: Collection[tuple[bytes, bytes]], fields: Mapping[bytes, bytes]) -> bytes | None:
+        """The one ``NAME=VALUE`` of it in headers that are written as clients do; None: ``read``.
+
+        Args:
+            headers: a request's.
+            fields: the same, by name.
+        """
+        line = fields.get(b"cookie")
+        if line is None or len(fields) != len(headers):
+            return None  # there is none, or some field is there twice
         at = line.find(self._start)
         if at == 0 and _SEMICOLON not in line:
             return line

@@ -314,7 +314,7 @@ class RedisSession:
 
     def peek(self, fields: Mapping[bytes, bytes], now: float) -> Remembered | None:
         """Who the request's cookie stands for, as far as Redis needn't be asked."""
-        pair = self._cookie.glance(fields.get(b"cookie", b"")) if len(fields) == len(self._headers) else None
+        pair = self._cookie.glance(self._headers, fields)
         raw = None if pair is None else _raw(pair[len(self._cookie.name) + 1 :])
         live = None if raw is None else self._home._cached(_place(self._cookie, raw))
         if live is None or now >= live.ends:

@@ -99,6 +99,10 @@ def test_no_domain_stops_the_start(domain: object) -> None:
         check_domain(domain)
 
 
+def glance(cookie: Cookie, line: bytes) -> bytes | None:
+    return cookie.glance(headers(line), dict(headers(line)))
+
+
 @pytest.mark.parametrize("cookie", [TLS, PLAIN, Cookie(is_tls=True, audience="wiki")])
 def test_a_glance_finds_what_reading_finds_or_nothing_that_was_ever_set(cookie: Cookie) -> None:
     random = Random(1)
@@ -110,7 +114,7 @@ def test_a_glance_finds_what_reading_finds_or_nothing_that_was_ever_set(cookie: 
         line = b"".join(random.choice(parts) + random.choice(between) for _ in range(random.randint(1, 4)))
         line = line[: random.choice([len(line), -1, -2])] if random.random() < 0.8 else line
 
-        pair = cookie.glance(line)
+        pair = glance(cookie, line)
 
         if pair == cookie.pair(b"abc"):
             assert cookie.read(headers(line)) == (b"abc", False), line
@@ -124,5 +128,5 @@ def test_a_glance_finds_what_reading_finds_or_nothing_that_was_ever_set(cookie: 
     [b"__Host-negotiate-mw=abc", b"a=b; __Host-negotiate-mw=abc", b"a=b; __Host-negotiate-mw=abc; c=d"],
 )
 def test_a_glance_is_enough_for_what_clients_write(line: bytes) -> None:
-    assert TLS.glance(line) == b"__Host-negotiate-mw=abc"
-    assert PLAIN.glance(line) is None
+    assert glance(TLS, line) == b"__Host-negotiate-mw=abc"
+    assert glance(PLAIN, line) is None
