@@ -1,5 +1,6 @@
 """``scripts/docs`` builds a site from pages that are written for a git host, and nothing that is wrong gets through."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -66,11 +67,12 @@ def test_a_page_with_something_wrong_ends_the_build(clone: Path, page: str) -> N
     assert done.returncode == 1, done.stderr
 
 
-def test_it_is_served_while_it_is_written(clone: Path) -> None:
+def test_it_is_served_while_it_is_written(clone: Path, tmp_path: Path) -> None:
     (clone / "docs" / "index.md").write_text("# Page\n")
     (port,) = free_ports(1)
+    env = os.environ | {"TMPDIR": str(tmp_path)}  # the site is made there, and stays
     with subprocess.Popen(
-        ["scripts/docs", "serve", str(port)], cwd=clone, stderr=subprocess.PIPE, text=True
+        ["scripts/docs", "serve", str(port)], cwd=clone, env=env, stderr=subprocess.PIPE, text=True
     ) as serving:
         try:
             assert serving.stderr is not None

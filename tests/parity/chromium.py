@@ -151,10 +151,11 @@ def chromium(env: Mapping[str, str]) -> Iterator[str]:
     (profile / "Local State").write_text(json.dumps({"net": {"received_http_auth_negotiate_headers": True}}))
     log = profile / "log"
     unwanted = ("DBUS_SESSION_BUS_ADDRESS", "DISPLAY")
+    places = {"HOME": str(profile), "TMPDIR": str(profile)}  # it leaves its lock in the latter
     with log.open("wb") as output:
         process = subprocess.Popen(
             [program, *OPTIONS, f"--user-data-dir={profile}"],
-            env={name: value for name, value in env.items() if name not in unwanted} | {"HOME": str(profile)},
+            env={name: value for name, value in env.items() if name not in unwanted} | places,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
