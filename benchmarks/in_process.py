@@ -19,10 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 
+import negotiate_mw  # and what is in it by name: instructions.py runs this with older packages as well
 from benchmarks.apps import bare
 from benchmarks.report import Aim, Figure, Outcome, machine, table
 from benchmarks.servers import certificate
-from negotiate_mw import CookieSessions, NegotiateMiddleware
+from negotiate_mw import NegotiateMiddleware
 from negotiate_mw.connection import STATE_KEY, Connection, Message, Receive, Scope
 from negotiate_mw.contexts import ContextStore
 from negotiate_mw.handshake import Handshake, State
@@ -139,7 +140,7 @@ def remembered() -> tuple[NegotiateMiddleware, Scope, Receive]:
     """The middleware, and a request with the cookie of a session that is open here."""
     acceptor = ScriptedAcceptor({OPENING: (user("alice@EXAMPLE.COM"), b"ServerBlob1")})
     finish(acceptor.acquire())
-    sessions = CookieSessions(keys=[secrets.token_urlsafe(32)])
+    sessions = negotiate_mw.CookieSessions(keys=[secrets.token_urlsafe(32)])
     view = sessions.session({"headers": []}, is_tls=False)
     finish(view.begin(user("alice@EXAMPLE.COM")))
     app, scope = NegotiateMiddleware(bare, acceptor=acceptor, sessions=sessions), request("/")

@@ -45,7 +45,7 @@ HOT = {"log-in": 500, "session": 500, "exempt": 5000}
 BASELINE = ROOT / "tests" / "performance" / "baseline.json"
 MOST_PERCENT = 1.0  # that a log-in may pay for what is told of it
 # what a log-in runs through of log and metrics, each a line of its own
-TELLING = re.compile(r"^ +telemetry\.(logged_in|accepted|stepped|session_looked_up)\(.*\)\n", re.MULTILINE)
+TELLING = re.compile(r"^( +)telemetry\.(?:logged_in|accepted|stepped)\(.*\)$", re.MULTILINE)
 COLLECTED = re.compile(r"Collected : (\d+)")
 
 
@@ -169,7 +169,7 @@ def silent(tree: Path) -> None:
     taken = 0
     for name in ("middleware.py", "accept.py"):
         module = tree / "negotiate_mw" / name
-        source, count = TELLING.subn("", module.read_text())
+        source, count = TELLING.subn(r"\1pass", module.read_text())
         module.write_text(source)
         taken += count
     if taken < 3:
@@ -203,8 +203,8 @@ def cases() -> Iterator[Path]:
 
 
 def measure(ref: str | None) -> tuple[str, float]:
-    """The table, and by how many per cent a log-in at worst exceeds a silent one."""
-    rows, worst = [], 0.0
+    """The table, and by how many per cent a Kerberos log-in exceeds a silent one."""
+    rows, over = [], dict[str, float]()
     with cases() as folder:
         trees = {name: folder / name for name in ("now", "silent", "ref")}
         for tree in trees.values():
@@ -217,13 +217,13 @@ def measure(ref: str | None) -> tuple[str, float]:
         for case, text in (("kerberos", "Kerberos"), ("scripted", "scripted acceptor")):
             base = instructions(trees["silent"], case, folder)
             now = instructions(trees["now"], case, folder)
-            worst = max(worst, 100 * (now / base - 1))
+            over[case] = 100 * (now / base - 1)
             figures = [("without the lines that tell of it", base), ("as it is", now)]
             figures.append(("with metrics that are collected", instructions(trees["now"], case, folder, metrics=True)))
             if ref is not None:
                 figures.append((f"as of {ref}", instructions(trees["ref"], case, folder)))
             rows += [[f"{text}, {what}", f"{figure:,.0f}", f"{figure / base:.4f}"] for what, figure in figures]
-    return table(["one log-in", "instructions", "ratio"], rows), worst
+    return table(["one log-in", "instructions", "ratio"], rows), over["kerberos"]
 
 
 def main() -> None:
@@ -245,11 +245,11 @@ def main() -> None:
         sys.exit("instructions: valgrind is missing: sudo apt-get install --no-install-recommends valgrind")
     if arguments.update_baseline:
         return update_baseline()
-    text, worst = measure(arguments.against)
+    text, over = measure(arguments.against)
     print(text, end="\n\n")
     print(machine())
-    if arguments.check and worst > MOST_PERCENT:
-        sys.exit(f"instructions: telling of a log-in costs {worst:.2f} % of it, and {MOST_PERCENT} % is the most")
+    if arguments.check and over > MOST_PERCENT:
+        sys.exit(f"instructions: telling of a log-in costs {over:.2f} % of it, and {MOST_PERCENT} % is the most")
 
 
 if __name__ == "__main__":

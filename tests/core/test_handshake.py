@@ -3,6 +3,7 @@ from itertools import product
 
 import pytest
 
+from negotiate_mw import handshake
 from negotiate_mw.errors import AcceptError
 from negotiate_mw.handshake import (
     IDLE,
@@ -13,6 +14,7 @@ from negotiate_mw.handshake import (
     IllegalTransition,
     Pass,
     Refuse,
+    Remembered,
     State,
     admit,
     conclude,
@@ -315,3 +317,35 @@ def test_an_admitted_identity_bears_the_name_that_the_policy_gives() -> None:
     rules = Policy(username=lambda identity: identity.principal.upper()).rules(["EXAMPLE.COM"])
 
     assert admit(user(), rules, b"last") == Pass(identity=replace(user(), username="ALICE@EXAMPLE.COM"), token=b"last")
+
+
+def test_what_is_known_of_many_is_bounded_and_stays_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handshake, "_MOST_KNOWN", 3)
+    rules = Policy().rules(["EXAMPLE.COM"])
+    users = [user(f"user{number}@EXAMPLE.COM") for number in range(5)]
+
+    admitted = [[admit(each, rules) for each in users] for _ in range(2)]
+
+    assert admitted == [[Pass(identity=replace(each, username=each.bare_name)) for each in users]] * 2
+    assert len(rules.known) == 3
+
+
+def test_who_is_remembered_is_judged_once_by_the_same_rules_and_anew_by_others() -> None:
+    alice = Remembered(user(), 0.0)
+
+    first, second = alice.admitted(RULES), alice.admitted(RULES)
+    elsewhere = alice.admitted(Policy(realms=["OTHER.EXAMPLE"]).rules(["EXAMPLE.COM"]))
+
+    assert first is second
+    assert isinstance(elsewhere, Refuse)
+    assert elsewhere.reason == "realm-not-allowed"
+    assert alice.admitted(RULES) == first
+
+
+def test_an_apps_own_naming_of_who_is_remembered_is_asked_each_time() -> None:
+    names = iter(["first", "second"])
+    rules, alice = Policy(username=lambda _: next(names)).rules(["EXAMPLE.COM"]), Remembered(user(), 0.0)
+
+    said = [alice.admitted(rules) for _ in range(2)]
+
+    assert said == [Pass(identity=replace(user(), username=name)) for name in ("first", "second")]

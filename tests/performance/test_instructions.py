@@ -1,12 +1,14 @@
 """The hot path's instructions, which hardly depend on the machine's other work: they may not creep up."""
 
+import compileall
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
-from benchmarks.instructions import BASELINE, HOT, hot_path, interpreter
+from benchmarks.instructions import BASELINE, HOT, TELLING, hot_path, interpreter, silent
 
 MOST_PERCENT = 10
 UPDATE = ".venv/bin/python -m benchmarks.instructions --update-baseline"
@@ -34,3 +36,11 @@ def test_the_baseline_has_every_kind_of_request() -> None:
 
     assert known
     assert all(set(counts) == set(HOT) for counts in known.values())
+
+
+def test_the_package_runs_without_the_lines_that_tell_of_a_log_in(tmp_path: Path) -> None:
+    silent(tmp_path)
+
+    package = tmp_path / "negotiate_mw"
+    assert compileall.compile_dir(package, quiet=1)
+    assert not [module for module in ("middleware.py", "accept.py") if TELLING.search((package / module).read_text())]
