@@ -78,7 +78,9 @@ class Acceptor:
         service: first component of our principals.
         hostname: the host part of our names: one, a list, or None for any host that the keytab has a key for. With
             ``"{host}"`` in a list, a ticket for one of the others is taken only where its request asks for that
-            very host, as in ``("{host}", "www.corp.example", "wiki.corp.example")``.
+            very host, as in ``("{host}", "www.corp.example", "wiki.corp.example")``. Names whose keys are the same,
+            as those of one account in Active Directory, are told apart by what the ticket says, which nobody vouches
+            for: whoever steals a ticket for one can change it into one for the other.
         keytab: path of the keytab; None: ``KRB5_KTNAME``, else ``/etc/krb5.keytab``.
         ntlm_users: path of the user file for NTLM, whose lines ``negotiate-mw ntlm-hash`` makes; None: winbind, on a
             machine that is a member of a domain.
@@ -277,6 +279,8 @@ class Acceptor:
         if holdings is None:
             detail = "no Kerberos was acquired whose keys could prove the KDC's answer"
             raise AcceptError(SecStatus.NO_CREDENTIALS, "not-acquired", detail=detail)
+        if self._kerberos is not None and (problem := self._kerberos.problem()):
+            raise AcceptError(SecStatus.NO_CREDENTIALS, "keytab", detail=problem)
         from negotiate_mw.backends.password import first_token
 
         realm = principal.rpartition("@")[2]

@@ -1,8 +1,8 @@
 """Kerberos through the system's GSS-API library and its own SPNEGO (python-gssapi's raw calls).
 
-Law: one credential, which accepts and does nothing else, is shared by all handshakes and takes the one mechanism
-that it is told; each finished context is held against that rule again. Every error of the library is translated in
-``_translate`` and nowhere else.
+Law: one credential, or one for each of several names, which accepts and does nothing else, is shared by all handshakes
+and takes the one mechanism that it is told; each finished context is held against that rule again. Every error of the
+library is translated in ``_translate`` and nowhere else.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ from negotiate_mw.wire.claims import read_claims
 from negotiate_mw.wire.composite_name import read_composite_name
 from negotiate_mw.wire.delegation_info import read_delegation_info
 from negotiate_mw.wire.errors import WireError
-from negotiate_mw.wire.kerberos import krb_error_code, read_ap_req, read_ticket
+from negotiate_mw.wire.kerberos import krb_error_code, read_ap_req, read_ticket, unparse
 from negotiate_mw.wire.logon_info import read_logon_info
 from negotiate_mw.wire.pac import read_upn_dns_info
 from negotiate_mw.wire.spnego import KRB5, SPNEGO
@@ -148,6 +148,7 @@ class GssapiBackend:
             None if constrained_delegation is None else ServiceAccount(self._keytab.path, constrained_delegation)
         )
         self._credential: Any = None
+        self._named: dict[str, Any] = {}  # where there are several names: the credential of each, by its principal
         self._realms_with_pac: set[str] = set()
         self._exports_names = True  # in a layout that we know
         # gssproxy answers from another process
@@ -185,17 +186,15 @@ class GssapiBackend:
             b"rcache": os.fsencode(self._replay_file.store_value),
         }
         name = self._service if len(self._hosts) != 1 else f"{self._service}@{self._only_host()}"
+        entries = [entry for entry in self._keytab.entries if entry.principal.encode() in self._hosts]
+        ours = {f"{entry.principal}@{entry.realm}" for entry in entries}
         try:
-            acceptor = raw.import_name(name.encode(), raw.NameType.hostbased_service)
-            # SPNEGO has to be asked for beside Kerberos, and then kept from negotiating whatever else is installed.
-            # Kerberos alone before: where it fails beside SPNEGO, the library goes on without it.
-            raw.acquire_cred_from(store, acceptor, usage="accept", mechs=[_KRB5])
-            credential = raw.acquire_cred_from(store, acceptor, usage="accept", mechs=[_KRB5, _SPNEGO]).creds
-            raw.set_neg_mechs(credential, [_KRB5])
+            self._credential = _accepting(name, raw.NameType.hostbased_service, store)
+            if len(self._hosts) > 1:
+                self._named = {spn.lower(): _accepting(spn, raw.NameType.kerberos_principal, store) for spn in ours}
         except GSSError as error:
             refuses = f"the Kerberos library refuses {str(self._keytab.path)!r} ({error})"
             raise ConfigurationError(_of_this_machine(error) or refuses) from error
-        self._credential = credential
 
     def problem(self) -> str | None:
         return self._keytab.problem() or self._replay_file.problem()
@@ -218,11 +217,12 @@ class GssapiBackend:
         chosen = opening.mechanisms[0] if opening is not None and opening.kerberos_at else None
         try:
             inner = token if opening is None or chosen is None else token[opening.kerberos_at :]
-            done = _LATEST.accept(inner, self._credential, context.handle, channel)
+            credential = self._credential_for(inner) if self._named else self._credential
+            done = _LATEST.accept(inner, credential, context.handle, channel)
             context.handle = done.context
             if not done.more_steps:
                 return self._complete(context, done, token, chosen)
-            if chosen is None:
+            if chosen is None and spnego.read(token).wrapping is spnego.Wrapping.SPNEGO:
                 return AcceptResult(status=SecStatus.CONTINUE_NEEDED, context=context, token=done.token)
             raise AcceptError(SecStatus.INVALID_TOKEN, "malformed", detail="Kerberos that wants more than one leg")
         except AcceptError:
@@ -236,6 +236,24 @@ class GssapiBackend:
         if problem := self._keytab.problem():
             raise DelegationError("failed", problem)
         return await self._account.impersonate(principal, we=self._own_name(None))
+
+    def _credential_for(self, token: bytes) -> Any:
+        """The one for the very name that a leg's ticket is for.
+
+        Names of one account share its key, and without a name the library takes the first that this key fits. Which one
+        the ticket is for stands there in clear: that chooses among our names, and proves nothing.
+
+        Raises:
+            AcceptError: WRONG_PRINCIPAL: it is for none of them.
+        """
+        try:
+            asked = read_ap_req(spnego.read(token).mech_token or b"")
+        except WireError:
+            return self._credential  # a leg without a ticket; and what is broken, the library refuses
+        name = unparse(asked.service)
+        if name.lower().encode() not in map(bytes.lower, self._hosts):
+            raise AcceptError(SecStatus.WRONG_PRINCIPAL, "wrong-principal", detail=f"the ticket is for {name!r}")
+        return self._named.get(asked.spn.lower(), self._credential)  # another realm's key may have come since
 
     def _complete(self, context: Context, done: Any, token: bytes, chosen: str | None) -> AcceptResult:
         if done.mech != _KRB5:
@@ -352,6 +370,21 @@ class GssapiBackend:
             if problem := _of_this_machine(error):
                 return AcceptError(SecStatus.INTERNAL_ERROR, "library", detail=problem, token=token)
         return AcceptError(status, reason, detail=f"{detail} [{error.gen_message()}]", token=token)
+
+
+def _accepting(name: str, kind: Any, store: dict[bytes | str, bytes | str]) -> Any:
+    """A credential that accepts tickets for ``name``, and takes no mechanism but Kerberos.
+
+    Raises:
+        GSSError: the library can't.
+    """
+    acceptor = raw.import_name(name.encode(), kind)
+    # SPNEGO has to be asked for beside Kerberos, and then kept from negotiating whatever else is installed.
+    # Kerberos alone before: where it fails beside SPNEGO, the library goes on without it.
+    raw.acquire_cred_from(store, acceptor, usage="accept", mechs=[_KRB5])
+    credential = raw.acquire_cred_from(store, acceptor, usage="accept", mechs=[_KRB5, _SPNEGO]).creds
+    raw.set_neg_mechs(credential, [_KRB5])
+    return credential
 
 
 def _of_this_machine(error: GSSError) -> str | None:

@@ -60,6 +60,25 @@ def accepted(ad: SambaAD, keytab: Path, ccache: Path) -> Identity:
     return asyncio.run(accept())
 
 
+@pytest.mark.parametrize("hostname", [["localhost", "www.test.example"], ["{host}", "www.test.example", "localhost"]])
+def test_each_of_an_accounts_names_takes_its_own_tickets(
+    samba_ad: SambaAD, tmp_path: Path, hostname: list[str]
+) -> None:
+    """The names of an account share its key, and the keytab's first would fit a ticket for any of them."""
+    keytab, ccache = samba_ad.keytab("HTTP/www.test.example", HTTP), samba_ad.kinit("alice")
+
+    async def accept() -> list[str]:
+        principals = []
+        async with Acceptor(keytab=keytab, rcache=tmp_path, hostname=hostname) as acceptor:
+            for host in ("localhost", "www.test.example"):
+                result = await acceptor.accept(None, samba_ad.token(f"HTTP/{host}", ccache), host=host)
+                assert result.identity is not None
+                principals.append(result.identity.principal)
+        return principals
+
+    assert asyncio.run(accept()) == [f"alice@{REALM}"] * 2
+
+
 @pytest.mark.parametrize("wrapping", ["spnego", "kerberos"])
 def test_alice_logs_in_as_alice_and_is_known_by_her_sid(
     ad_server: Server, samba_ad: SambaAD, sids: dict[str, str], wrapping: str

@@ -59,6 +59,81 @@ def test_of_several_keys_those_of_the_named_hosts_alone_are_ours(
     assert (refused.value.status, refused.value.reason) == (SecStatus.WRONG_PRINCIPAL, "wrong-principal")
 
 
+AAA, BBB, CCC = (f"{name}.test.example" for name in ("aaa", "bbb", "ccc"))
+
+
+@pytest.fixture(scope="module")
+def of_one_account(kerberos_realm: KerberosRealm) -> Path:
+    """A keytab as Active Directory's accounts have it: of several names, and one key. The KDC knows the first alone."""
+    kerberos_realm.add_service(f"HTTP/{AAA}")
+    path = kerberos_realm.keytab(f"HTTP/{AAA}")
+    data = path.read_bytes()
+    path.write_bytes(data + b"".join(data[2:].replace(b"aaa", other) for other in (b"bbb", b"ccc")))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("hostname", "outcomes"),
+    [
+        ([AAA, BBB, CCC], ["let in"] * 3),
+        ([BBB, CCC], ["wrong-principal", "let in", "let in"]),
+        (["{host}", CCC, BBB, AAA], ["let in"] * 3),
+    ],
+)
+def test_of_the_names_of_one_account_a_ticket_is_for_the_one_that_it_says(
+    kerberos_realm: KerberosRealm,
+    alice: Path,
+    of_one_account: Path,
+    tmp_path: Path,
+    hostname: list[str],
+    outcomes: list[str],
+) -> None:
+    """Whose key is the same: the library goes by the keytab's order, and would take each for the first."""
+
+    async def run() -> list[str]:
+        found = []
+        async with Acceptor(keytab=of_one_account, rcache=tmp_path, hostname=hostname) as acceptor:
+            for host in (AAA, BBB, CCC):
+                token = kerberos_realm.token(f"HTTP/{AAA}", alice).replace(AAA.encode(), host.encode())
+                try:
+                    await acceptor.accept(None, token, host=host)
+                    found.append("let in")
+                except AcceptError as error:
+                    found.append(error.reason)
+        return found
+
+    assert asyncio.run(run()) == outcomes
+
+
+def test_a_ticket_for_one_name_of_an_account_gets_nobody_into_the_site_of_another(
+    kerberos_realm: KerberosRealm, alice: Path, of_one_account: Path, tmp_path: Path
+) -> None:
+    async def run() -> None:
+        async with Acceptor(keytab=of_one_account, rcache=tmp_path, hostname=["{host}", AAA, BBB]) as acceptor:
+            token = kerberos_realm.token(f"HTTP/{AAA}", alice).replace(AAA.encode(), BBB.encode())
+            await acceptor.accept(None, token, host=AAA)
+
+    with pytest.raises(AcceptError) as refused:
+        asyncio.run(run())
+
+    assert (refused.value.status, refused.value.reason) == (SecStatus.WRONG_PRINCIPAL, "wrong-host")
+    assert repr(f"HTTP/{BBB}") in refused.value.detail
+
+
+@pytest.mark.parametrize("message", ["0501", "0209", "0100"])
+def test_a_bare_kerberos_message_that_is_no_ap_req_is_refused_at_its_first_leg(
+    kerberos_realm: KerberosRealm, tmp_path: Path, message: str
+) -> None:
+    """The library would wait for more; a half-open handshake of nothing isn't kept."""
+    token = bytes.fromhex(f"601006092a864886f712010202{message}616263")
+
+    with pytest.raises(AcceptError) as refused:
+        accept(Acceptor(keytab=kerberos_realm.keytab(HTTP), rcache=tmp_path), token)
+
+    assert refused.value.status in (SecStatus.INVALID_TOKEN, SecStatus.LOGON_DENIED)
+    assert refused.value.reason in ("malformed", "refused")
+
+
 def test_a_host_that_the_keytab_has_no_key_of_stops_the_start(kerberos_realm: KerberosRealm, tmp_path: Path) -> None:
     acceptor = Acceptor(keytab=kerberos_realm.keytab(HTTP), rcache=tmp_path, hostname="www.test.example")
 
@@ -187,6 +262,22 @@ def test_a_password_proves_nobody_before_there_are_keys_to_prove_it_with() -> No
         Acceptor().token_by_password("alice@TEST.EXAMPLE", "password")
 
     assert (refused.value.status, refused.value.reason) == (SecStatus.NO_CREDENTIALS, "not-acquired")
+
+
+def test_a_keytab_that_is_gone_is_ours_to_answer_for_and_no_fault_of_a_password(
+    kerberos_realm: KerberosRealm, tmp_path: Path
+) -> None:
+    async def run() -> None:
+        keytab = kerberos_realm.keytab(HTTP)
+        async with Acceptor(keytab=keytab, rcache=tmp_path) as acceptor:
+            keytab.unlink()
+            await asyncio.sleep(0.6)  # it is looked at twice a second
+            await asyncio.to_thread(acceptor.token_by_password, "alice@TEST.EXAMPLE", "password", None)
+
+    with pytest.raises(AcceptError) as refused:
+        asyncio.run(run())
+
+    assert (refused.value.status, refused.value.reason) == (SecStatus.NO_CREDENTIALS, "keytab")
 
 
 @pytest.mark.parametrize("host", ["third.test.example", None])
