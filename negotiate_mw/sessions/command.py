@@ -73,7 +73,14 @@ async def _revoke(url: str, options: argparse.Namespace) -> int:
         if options.all:
             await ledger.revoke_all()
         elif options.account:
-            await ledger.revoke_account(options.account)
+            account = options.account.strip()
+            account = account.upper() if account[:4].lower() == "s-1-" else account
+            await ledger.revoke_account(account)
+            print(
+                f"negotiate-mw: the sessions that the account {plain(account)} had have ended; where `list` shows a "
+                "SID for somebody, only that ends theirs",
+                file=sys.stderr,
+            )
         elif not await ledger.revoke(options.id.removeprefix(_MARK)):
             print("negotiate-mw: there is no such session", file=sys.stderr)
             return 1

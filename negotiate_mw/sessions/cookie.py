@@ -33,7 +33,8 @@ _MOST_SECONDS = 400 * 86400  # browsers keep no cookie longer (RFC 6265bis 5.5)
 _LEAST_IDLE = 120  # seconds; use is noted to the minute
 _RESEAL_SECONDS = 60
 _SKEW_SECONDS = 60  # by which another node's clock may be ahead
-_CACHED = 10_000  # opened cookies, with 20 groups 5 KiB each, 7 where the policy gives other names
+_CACHED = 10_000  # opened cookies, with 20 groups 5 KiB each, 7 where the policy gives other names,
+_CACHED_GROUPS = 20 * _CACHED  # and no more of these in all
 _ENDED = 100_000  # ended sessions to remember until they would have ended anyway, about 0.2 KiB each
 _ADVICE_SECONDS = 60
 
@@ -114,6 +115,7 @@ class CookieSessions:
         self._key = f"negotiate_mw.session.{id(self):x}"
         # by NAME=VALUE: the name is part of what a value was sealed for
         self._cache: OrderedDict[bytes | None, _Live] = OrderedDict()
+        self._cached_groups = 0
         self._ended: OrderedDict[str, float] = OrderedDict()
         self._watches: dict[str, set[_Watch]] = {}
         self._advise_at = 0.0
@@ -158,10 +160,11 @@ class CookieSessions:
     async def stop(self) -> None:
         """Forget what was opened."""
         self._cache.clear()
+        self._cached_groups = 0
 
-    def _create(self, identity: Identity, now: float) -> _Live:
-        created = int(now)
-        fields = {"id": token_urlsafe(16), "audience": self._audience, "created": created, "seen": created}
+    def _create(self, identity: Identity, now: float, session_id: str | None) -> _Live:
+        created, session_id = int(now), session_id or token_urlsafe(16)
+        fields = {"id": session_id, "audience": self._audience, "created": created, "seen": created}
         return self._live(Record(identity=identity, **fields), now)  # type: ignore[arg-type] # named as they are
 
     def _live(self, record: Record, now: float) -> _Live:
@@ -178,7 +181,7 @@ class CookieSessions:
                 return None
             self._keep(pair, live)
         if live.ends <= now or live.record.id in self._ended:
-            self._cache.pop(pair, None)
+            self._forget(pair)
             return None
         return live
 
@@ -213,14 +216,21 @@ class CookieSessions:
         return None if value is None else cookie.set(value, fresh.ends - now)
 
     def _keep(self, pair: bytes, live: _Live) -> None:
+        self._forget(pair)
         self._cache[pair] = live
-        if len(self._cache) > _CACHED:
-            self._cache.popitem(last=False)
+        self._cached_groups += len(live.identity.groups)
+        while len(self._cache) > _CACHED or self._cached_groups > _CACHED_GROUPS:
+            self._forget(next(iter(self._cache)))
+
+    def _forget(self, pair: bytes | None) -> None:
+        if (live := self._cache.pop(pair, None)) is not None:
+            self._cached_groups -= len(live.identity.groups)
 
     def _end(self, record: Record, now: float) -> None:
         """The session is over in this process, whichever of its cookies comes."""
         ended = self._ended
-        ended[record.id] = record.created + self._max_age
+        ended.pop(record.id, None)
+        ended[record.id] = now + _SKEW_SECONDS + self._max_age  # whichever of its log-ins a cookie is of
         while ended and (len(ended) > _ENDED or next(iter(ended.values())) < now):
             ended.popitem(last=False)
         for watch in self._watches.get(record.id, ()):
@@ -284,14 +294,16 @@ class CookieSession:
 
     async def begin(self, identity: Identity) -> None:
         """Start a new session for somebody who has just logged in, in place of the request's own."""
-        now, home = time(), self._home
+        now, home, session_id = time(), self._home, None
         if (former := self._look(now)) is not None:
-            # the same account's would gain nobody anything, and each log-in pushes somebody's log-out out in the end
-            if former.record.identity.account_id != identity.account_id:
+            # the same account's goes on: its end would gain nobody anything, and push somebody's log-out out in the end
+            if former.record.identity.account_id == identity.account_id:
+                session_id = former.record.id  # so that a log-out ends both
+            else:
                 home._end(former.record, now)
             self._is_stray = True
         self._is_over = False
-        self._live = home._create(identity, now)
+        self._live = home._create(identity, now, session_id)
         self._value = home._seal(self._cookie, self._live) if self._live.ends > now else None
         if self._value is None:
             if self._live.ends > now:
@@ -324,8 +336,8 @@ class CookieSession:
     def end(self) -> None:
         """End it, and have the client forget it."""
         now = time()
-        live = self._live or self._look(now)
-        if live is not None:
+        found = [self._home._open(self._cookie, value, now) for value in self._cookie.all(self._headers)]
+        for live in {live.record.id: live for live in (self._live, *found) if live is not None}.values():
             self._home._end(live.record, now)
         self._live, self._value, self._is_over, self.quiet_until = None, None, True, 0.0
 

@@ -19,6 +19,7 @@ _SEMICOLON = ord(";")
 
 # what a request's headers have under the cookie's name: a value, which may be garbage; and is something to be cleared?
 Found = tuple[bytes | None, bool]
+_MOST_ENDED = 4  # that one request may have ended
 _NOTHING: Found = (None, False)
 _STRAY: Found = (None, True)
 
@@ -77,6 +78,12 @@ class Cookie:
             return _NOTHING
         value = values[0].rstrip()
         return (value, False) if len(values) == 1 and 0 < len(value) <= _LARGEST_READ else _STRAY
+
+    def all(self, headers: Collection[tuple[bytes, bytes]]) -> list[bytes]:
+        """Every value in a request's headers that could be one, of the first few: for ending what is there twice."""
+        lines = [line for name, line in headers if name == b"cookie"]
+        values = [value.rstrip() for line in lines for value in self._values(line)]
+        return [value for value in values[:_MOST_ENDED] if 0 < len(value) <= _LARGEST_READ]
 
     def pair(self, value: bytes) -> bytes:
         """``NAME=VALUE``."""

@@ -21,7 +21,7 @@ NO_MARK = bytes(MARK_BYTES)
 _SESSION = "negotiate-mw:session:"
 _ACCOUNT = "negotiate-mw:account:"
 _ALL = "negotiate-mw:sessions"
-_CHUNK = 500  # keys of one command, so that neither Redis nor our loop is held up for over a millisecond or so
+CHUNK = 500  # keys of one command, so that neither Redis nor our loop is held up for over a millisecond or so
 
 
 class Marks(NamedTuple):
@@ -111,9 +111,10 @@ class Ledger:
 
         await self.store.ask(question)
 
-    async def revoke(self, session_id: str) -> bool:
-        """End one session; False: there was none."""
-        return bool(await self.store.ask(lambda client: client.unlink(_SESSION + session_id)))
+    async def revoke(self, *session_ids: str) -> bool:
+        """End sessions, at most ``CHUNK`` at once; False: there was none of them."""
+        keys = [_SESSION + session_id for session_id in session_ids]
+        return bool(await self.store.ask(lambda client: client.unlink(*keys)))
 
     async def revoke_account(self, account_id: str) -> None:
         """End all sessions that an account has now; those that begin later are good."""
@@ -130,8 +131,8 @@ class Ledger:
         every = await self.store.ask(lambda client: client.get(_ALL))
         gone = {place for place, marks in held if marks.all != every}
         rest = [(place, marks) for place, marks in held if place not in gone]
-        for start in range(0, len(rest), _CHUNK):
-            chunk = rest[start : start + _CHUNK]
+        for start in range(0, len(rest), CHUNK):
+            chunk = rest[start : start + CHUNK]
             gone |= await self._gone_of(chunk)
         return gone
 
@@ -150,13 +151,15 @@ class Ledger:
         """Ids and values of all sessions, those included that a mark has ended."""
         names: Any = None
 
-        async def question(client: Any) -> list[str]:
+        async def question(client: Any) -> list[bytes]:
             nonlocal names
             if names is None:
-                names = client.scan_iter(match=_SESSION + "*", count=_CHUNK)
-            return [name.decode("ascii", "replace") async for name in _first(names, _CHUNK)]
+                # of all keys, for of other apps' there may be so many that one answer would take long
+                names = client.scan_iter(count=CHUNK)
+            return [name async for name in _first(names, CHUNK)]
 
-        while found := await self.store.ask(question):
+        while asked := await self.store.ask(question):
+            found = [name.decode("ascii", "replace") for name in asked if name.startswith(_SESSION.encode())]
             for name, value in zip(found, await self._many(found), strict=True):
                 if isinstance(value, bytes):
                     yield name.removeprefix(_SESSION), value

@@ -26,7 +26,7 @@ class Record:
     """One session.
 
     Attributes:
-        id: random, and the session's alone; new at each log-in, the same in every re-seal.
+        id: random, and the session's alone: the same in every re-seal, and where its own account logs in over it.
         audience: what the session is for.
         created: when the user logged in, in seconds since 1970.
         seen: when the session was last used, in seconds since 1970; to the minute.

@@ -23,7 +23,7 @@ from negotiate_mw.handshake import Remembered
 from negotiate_mw.identity import Identity
 from negotiate_mw.redis_store import Source, StoreDown
 from negotiate_mw.sessions.cookies import Cookie, check_audience, check_domain
-from negotiate_mw.sessions.ledger import MARK_BYTES, MAX_AGE, TAG_BYTES, Ledger, Marks, Place, tag_of
+from negotiate_mw.sessions.ledger import CHUNK, MARK_BYTES, MAX_AGE, TAG_BYTES, Ledger, Marks, Place, tag_of
 from negotiate_mw.sessions.record import Record, decode, encode
 from negotiate_mw.sessions.sealing import Sealer
 from negotiate_mw.sessions.watch import Watch
@@ -36,7 +36,7 @@ _ID_BYTES = 24
 _COOKIE_BYTES = (TAG_BYTES + _ID_BYTES) * 4 // 3  # in base64, which has one spelling for this length
 _LEAST_IDLE = 60  # seconds
 _SKEW_SECONDS = 60  # by which another node's clock may be ahead
-_MOST_UNENDED = 1000
+_MOST_UNENDED = 100_000  # about 0.2 KiB each
 
 
 @dataclass(slots=True, eq=False)
@@ -258,11 +258,12 @@ class RedisSessions:
 
     async def _end_unended(self) -> None:
         while self._unended:
-            session_id, _ = self._unended.popitem()  # first, so that no two ask for the same
+            # taken out first, so that no two ask for the same
+            some = [self._unended.popitem()[0] for _ in range(min(CHUNK, len(self._unended)))]
             try:
-                await self._ledger.revoke(session_id)
+                await self._ledger.revoke(*some)
             except BaseException:
-                self._unended[session_id] = None
+                self._unended |= dict.fromkeys(some)
                 raise
 
     async def _until_ended(self, live: _Live) -> None:
@@ -284,10 +285,11 @@ class RedisSessions:
         return Marks(data[:MARK_BYTES], data[MARK_BYTES : 2 * MARK_BYTES]), record
 
     def _keep(self, asked_at: float, live: _Live) -> None:
-        self._cache[live.place.id] = asked_at, live
-        self._cache.move_to_end(live.place.id)
-        if len(self._cache) > _CACHED:
-            self._cache.popitem(last=False)
+        cache = self._cache
+        cache[live.place.id] = asked_at, live
+        cache.move_to_end(live.place.id)
+        while len(cache) > _CACHED or next(iter(cache.values()))[0] < asked_at - CACHED_SECONDS:
+            cache.popitem(last=False)
 
     def _warn(self, error: StoreDown) -> None:
         if self._ledger.store.is_time_to_warn():
@@ -348,8 +350,11 @@ class RedisSession:
             begun = await self._home._begin(self._cookie, identity, former)
         except StoreDown as error:
             self._home._warn(error)
-            return
-        if begun is not None:
+            begun = None
+        if begun is None:
+            if former is not None:
+                await self._home._end(former)
+        else:
             self._value, self._live = urlsafe_b64encode(begun[0]), begun[1]
 
     async def leave(self) -> None:
@@ -372,8 +377,8 @@ class RedisSession:
 
     async def end(self) -> None:
         """End it, and have the client forget it."""
-        raw = self._raw()
-        places = {_place(self._cookie, raw)} if raw is not None else set()
+        found = map(_raw, self._cookie.all(self._headers))
+        places = {_place(self._cookie, raw) for raw in found if raw is not None}
         if self._live is not None:
             places.add(self._live.place)
         self._live, self._value, self._is_stray, self.quiet_until = None, None, True, 0.0

@@ -550,7 +550,7 @@ async def test_ended_sessions_are_remembered_until_they_would_have_ended_and_no_
     for _ in range(5):
         await log_in_and_out(app)
     before = len(sessions._ended)
-    clock.now += 601
+    clock.now += 600 + 61  # by as much another node's clock may be ahead, and a later log-in's cookie last longer
     await log_in_and_out(app)
 
     assert (before, len(sessions._ended)) == (5, 1)
@@ -793,3 +793,65 @@ async def test_without_a_session_there_is_no_end_to_wait_for() -> None:
 
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(view.ended(), 0.01)
+
+
+@on_a_loop
+async def test_a_log_out_ends_what_the_same_account_had_before_it_logged_in_again() -> None:
+    sessions = CookieSessions(keys=[KEY])
+    _, app = site_with_logout(sessions)
+    browser, copy = Browser(app), Browser(app)
+    await browser.get(b"Alice")
+    copy.jar.update(browser.jar)
+    await browser.get(b"Alice")
+    assert browser.jar != copy.jar
+    assert (await copy.get()).status == 200
+
+    await browser.get(path="/logout")
+
+    assert (await copy.get()).status == 401
+
+
+@on_a_loop
+async def test_a_log_out_by_the_older_cookie_of_an_account_holds_as_long_as_the_newer_would(clock: Clock) -> None:
+    sessions = CookieSessions(keys=[KEY], max_age=600)
+    _, app = site_with_logout(sessions)
+    browser, older, newer = Browser(app), Browser(app), Browser(app)
+    await browser.get(b"Alice")
+    older.jar.update(browser.jar)
+    clock.now += 300
+    await browser.get(b"Alice")
+    newer.jar.update(browser.jar)
+
+    await older.get(path="/logout")
+    clock.now += 400
+    await log_in_and_out(app)  # which takes away what is over
+
+    assert (await newer.get()).status == 401
+
+
+@on_a_loop
+async def test_a_log_out_ends_each_session_whose_cookie_is_there() -> None:
+    """A second one may have been planted to have the log-out miss the first."""
+    sessions = CookieSessions(keys=[KEY])
+    _, app = site_with_logout(sessions, exempt=("/logout",))
+    browser = Browser(app)
+    await browser.get(b"Alice")
+    ((name, value),) = browser.jar.items()
+
+    twice = [(b"cookie", f"{name}={value}; {name}=planted".encode())]
+    await Client(app, scheme="https").get(path="/logout", headers=twice)
+
+    assert (await browser.get()).status == 401
+
+
+@on_a_loop
+async def test_users_of_many_groups_take_up_no_more_memory_than_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cookie_module, "_CACHED_GROUPS", 100)
+    sessions = CookieSessions(keys=[KEY])
+    many = user("many@EXAMPLE.COM", groups=frozenset(map(str, range(40))))
+    for _ in range(5):
+        await sessions.session({"headers": []}, is_tls=False).begin(many)
+
+    assert len(sessions._cache) == 2
+    await sessions.stop()
+    assert sessions._cached_groups == 0

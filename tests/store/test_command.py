@@ -61,6 +61,15 @@ def test_an_account_or_all_are_revoked_at_once(
     assert [row[3].partition("@")[0] for row in listed(capsys)] == left
 
 
+def test_an_account_is_named_as_it_is_printed_or_nearly_so_and_what_was_done_is_said(
+    operator: RedisServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["sessions", "revoke", "--account", "s-1-5-21-1-2-3-1106 "])
+
+    assert code == 0
+    assert "the account S-1-5-21-1-2-3-1106 had have ended" in capsys.readouterr().err
+
+
 def test_what_is_missing_or_broken_is_said(
     operator: RedisServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -410,7 +410,7 @@ async def test_a_hanging_redis_holds_up_one_request_at_a_time() -> None:
 async def test_logging_out_while_redis_is_down_ends_the_session_once_it_is_back(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def down(session_id: str) -> bool:
+    async def down(*session_ids: str) -> bool:
         raise StoreDown("for this test")
 
     node, other = Node(redis_server.url), Node(redis_server.url)
@@ -495,7 +495,7 @@ async def test_a_crowd_that_finds_redis_back_ends_each_session_once(
 
     await asyncio.gather(*(node.get(bobs) for _ in range(20)))
 
-    assert redis_server.calls()["unlink"] == 30
+    assert redis_server.calls()["unlink"] == 1  # of all thirty
     assert len(node.sessions._unended) == 0
     await stop(node)
 
@@ -647,3 +647,60 @@ async def test_a_start_without_redis_is_a_start_with_a_warning(caplog: pytest.Lo
 
     assert "there are no sessions" in caplog.text
     await sessions.stop()
+
+
+@on_a_loop
+async def test_who_cannot_be_remembered_ends_the_session_of_whoever_was_here_before(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def down(*arguments: object, **options: object) -> None:
+        raise StoreDown("for this test")
+
+    node = Node(redis_server.url)
+    bobs = await node.log_in(b"Bob")
+    with monkeypatch.context() as patch:
+        patch.setattr(node.sessions._ledger, "write", down)
+        answer = await node.get(bobs, b"Alice")
+
+    assert answer.text == "alice"
+    assert (await node.get(bobs)).status == 401
+    await stop(node)
+
+
+@on_a_loop
+async def test_a_log_out_ends_each_session_whose_cookie_is_there(redis_server: RedisServer) -> None:
+    node = Node(redis_server.url)
+    cookie = await node.log_in()
+
+    await log_out(node, f"{cookie}; negotiate-mw=planted")
+    node.sessions._cache.clear()
+
+    assert (await node.get(cookie)).status == 401
+    await stop(node)
+
+
+@on_a_loop
+async def test_what_was_read_too_long_ago_takes_up_no_memory(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_sessions, "CACHED_SECONDS", 0.0)
+    node = Node(redis_server.url)
+    for _ in range(3):
+        await node.get(await node.log_in())
+
+    assert len(node.sessions._cache) == 1
+    await stop(node)
+
+
+@on_a_loop
+async def test_other_keys_of_the_same_server_are_passed_by_in_many_small_steps(redis_server: RedisServer) -> None:
+    node = Node(redis_server.url)
+    await node.log_in()
+    redis_server.cli("eval", "for i = 1, 3000 do redis.call('set', 'other.' .. i, '') end", "0")
+    redis_server.cli("config", "resetstat")
+
+    found = [record.identity.principal async for record in node.sessions.active()]
+
+    assert "alice@EXAMPLE.COM" in found
+    assert redis_server.calls()["scan"] >= 3000 / 500
+    await stop(node)
