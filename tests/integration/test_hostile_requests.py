@@ -223,9 +223,8 @@ def test_h11_has_a_limit_of_its_own_that_an_option_lifts(service_env: dict[str, 
     token = bytes(40_000)
     with serve("app", "--http", "h11", env=service_env) as server:
         with Wire(server.port) as wire:
-            wire.send(
-                b"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Negotiate " + b64encode(token)
-            )  # not all yet
+            # not all yet, and hardly over the limit of 16 KiB: what a server leaves unread resets the connection
+            wire.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Negotiate " + b64encode(token[:13_000]))
             stock = wire.answer().status
         alive = get(server).status
     with serve("app", "--http", "h11", "--h11-max-incomplete-event-size", "131072", env=service_env) as server:
