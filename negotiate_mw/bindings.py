@@ -65,8 +65,9 @@ class EndPoint:
         """The application data of the bindings that a request's client has to match; None: there is no channel.
 
         Args:
-            context: that of the request's own socket; None where it isn't TLS, or not to be seen.
-            is_https: the request says that it came over TLS: then the context that the server started with counts.
+            context: that of the request's own socket; None where it isn't TLS, or not to be seen: then the context that
+                the server started with counts, whatever the request says of itself.
+            is_https: the request says that it came over TLS.
         """
         if self._mode == "off":
             return None
@@ -74,9 +75,9 @@ class EndPoint:
             if self._of_file is None:
                 self._of_file = of_file(self._certfile)
             return self._of_file
-        if context is None and is_https:
+        if context is None:
             context = self._serving
-            if context is None and not self._warned:
+            if context is None and is_https and not self._warned:
                 self._warned = True
                 telemetry.warned(
                     "channel-binding-unchecked",

@@ -246,14 +246,16 @@ def _authenticate(message: ntlm.Authenticate) -> Iterator[str]:
     yield f"domain: {plain(message.domain) or 'none'}"
     yield f"workstation: {plain(message.workstation) or 'none'}"
     yield f"flags: {_flags(message.flags)}"
-    yield f"answer: {_ANSWERS[message.answer]}; {_masked(message.nt_response)}"
+    besides = "; and LM or LMv2 besides, which a domain's acceptor refuses" if message.has_lm else ""
+    yield f"answer: {_ANSWERS[message.answer]}; {_masked(message.nt_response)}{besides}"
     if message.session_key:
         yield f"session key: {_masked(message.session_key)}"
     if message.answer is ntlm.Answer.NTLM_V2:
         response = ntlm.read_v2_response(message.nt_response)
         yield f"target: {plain(response.target_name) if response.target_name else 'not said'}"
         yield f"channel bindings: {'yes, not shown' if response.channel_bindings else 'none'}"
-        yield f"MIC: {'yes, not shown' if response.has_mic else 'none'}"
+        mic = "promised, but there is none: refused" if message.mic_at is None else "yes, not shown"
+        yield f"MIC: {mic if response.has_mic else 'none'}"
 
 
 def _flags(flags: int) -> str:

@@ -101,5 +101,7 @@ def _gone() -> Message:
 def _comes_of_it(error: BaseException | None) -> bool:
     """True if an app failed because it sent after the end, whatever its framework made of that."""
     while error is not None and not isinstance(error, _Over):
+        if isinstance(error, BaseExceptionGroup):
+            return all(map(_comes_of_it, error.exceptions))
         error = error.__cause__ or error.__context__
     return error is not None

@@ -39,6 +39,7 @@ from negotiate_mw.handshake import (
     Handshake,
     Pass,
     Refuse,
+    Remembered,
     admit,
     conclude,
     decide,
@@ -239,6 +240,8 @@ class NegotiateMiddleware:
         if self._sessions is not None and outer is None:
             is_https = self._policy.tls_terminated_by_proxy or is_tls(scope, receive, send)
             session = self._sessions.session(scope, is_tls=is_https)
+        # which a token or a sign of a proxy ends, whatever becomes of the request
+        bound = None if self._bound is None else self._bound.of(scope, time())
         if self._is_exempt is not None:
             if outer is None:
                 scope["user"], scope["auth"] = _ANONYMOUS, _NOBODY
@@ -251,7 +254,7 @@ class NegotiateMiddleware:
             decision = await self._second_opinion(outer.found)
         elif decision is None:
             if self._remembers:
-                decision = known = self._at_hand(scope, session)
+                decision = known = self._at_hand(scope, session, bound)
             if decision is None:
                 decision = await self._authenticate(scope, receive, send, session)
         if not isinstance(decision, Pass):
@@ -410,11 +413,11 @@ class NegotiateMiddleware:
             await session.begin(lasting)
         return welcome
 
-    def _at_hand(self, scope: Scope, session: Session | None) -> Pass | None:
-        """Who a request without a token is known to be without asking anybody; a token ends what is bound."""
+    def _at_hand(self, scope: Scope, session: Session | None, bound: Remembered | None) -> Pass | None:
+        """Who a request without a token is known to be without asking anybody."""
         acceptor, now = self._acceptor, time()
         if self._bound is not None:
-            remembered = self._bound.of(scope, now)
+            remembered = bound
         elif session is None or self._store.entries or acceptor.presumed is not None or not acceptor.acquired:
             return None  # what is half-open, and who is presumed, comes before a session
         else:

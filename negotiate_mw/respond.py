@@ -40,6 +40,8 @@ _TO_BROWSERS = re.compile(
     rb"(?:max-age|stale-while-revalidate|stale-if-error)=\"?\d+\"?)(?=\s*(?:,|$))"
 )
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+# a part of it, or of a file, or the whole of one
+_BODIES = frozenset({"http.response.body", "http.response.zerocopysend", "http.response.pathsend"})
 _PRIVATE = (b"cache-control", b"private")
 _VARY = (b"vary", b"Authorization, Cookie")
 _MOST_NAMES = 256
@@ -165,7 +167,7 @@ class _Page:
             theirs = [pair for pair in message.get("headers") or () if pair[0].lower().startswith(b"content-")]
             message = {**message, "status": self._status, "headers": [*theirs, *self._ours]}
             self.started = True
-        elif message["type"] == "http.response.body":
+        elif message["type"] in _BODIES:
             self._ended = not message.get("more_body", False)
         await self._send(message)
 

@@ -21,10 +21,11 @@ class _State(dict[str, Any]):
 
     def __init__(self, state: dict[str, Any], connection: Connection) -> None:
         super().__init__(state)
+        self._shared = state
         self._connection = connection
 
     def copy(self) -> dict[str, Any]:
-        return {**self, STATE_KEY: self._connection}
+        return {**self._shared, STATE_KEY: self._connection}
 
 
 class _Identified:

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+import negotiate_mw.servers.uvicorn as servers_uvicorn
 from negotiate_mw.connection import STATE_KEY, Connection, is_loopback, is_tls, resolve
 
 
@@ -320,3 +321,13 @@ def test_a_proxy_that_nobody_configured_is_not_a_local_client(change: dict[str, 
     }
 
     assert is_loopback(scope | change, receive) is local
+
+
+def test_what_an_app_puts_into_its_lifespans_state_later_is_seen_on_open_connections() -> None:
+    state: dict[str, Any] = {"loaded": 1}
+    connection = Connection(native=True)
+    ours = servers_uvicorn._State(state, connection)
+
+    state["loaded"] = 2
+
+    assert ours.copy() == {"loaded": 2, STATE_KEY: connection}

@@ -124,3 +124,6 @@ names = variants(
 missing_key = named("localhost", "wiki.test.example")
 
 connection_bound = NegotiateMiddleware(page, connection_bound=True)
+
+# seen from in there, no request has a socket; its lifespan is the server's
+veiled = BaseHTTPMiddleware(bound(ChannelBinding.when_present()), dispatch=_pass_on)

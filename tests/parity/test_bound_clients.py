@@ -136,3 +136,23 @@ def test_without_the_adapter_a_connection_is_nobodys(
 
     assert (first.json["channel_bound"], first.headers["persistent-auth"]) == (True, "false")
     assert second.status == 401
+
+
+@pytest.mark.parametrize("headers", [[], [("X-Forwarded-Proto", "http")]], ids=["https", "said to be plain"])
+def test_a_relayed_log_in_is_refused_where_the_socket_is_not_to_be_seen_whatever_a_header_says_of_it(
+    service_env: dict[str, str],
+    kerberos_realm: KerberosRealm,
+    alice: Path,
+    certificates: Certificates,
+    headers: list[tuple[str, str]],
+) -> None:
+    """uvicorn takes a client's word for the scheme, where it comes from 127.0.0.1."""
+    files = ("--ssl-certfile", str(certificates[0]), "--ssl-keyfile", str(certificates[0].with_suffix(".key")))
+    tls = ssl.create_default_context(cafile=str(certificates[0]))
+    with serve("tests.parity.apps:veiled", *files, env=service_env) as server:
+        with Wire(server.port, tls=tls) as wire:
+            ours = wire.get(token=bound_token(kerberos_realm, alice, certificates[0]), headers=headers)
+        with Wire(server.port, tls=tls) as wire:
+            relayed = wire.get(token=bound_token(kerberos_realm, alice, certificates[1]), headers=headers)
+
+    assert (ours.status, relayed.status) == (200, 401)

@@ -98,6 +98,27 @@ def test_an_app_of_starlette_that_only_sends_ends_without_an_error() -> None:
     assert server.kinds[-1] == "close"
 
 
+def test_an_app_that_sends_in_a_group_of_tasks_ends_without_an_error() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(pushing(scope, receive, send))
+
+    server = run(app, 0.05)
+
+    assert server.kinds[-1] == "close"
+
+
+def test_a_mistake_beside_it_in_a_group_of_tasks_stays_the_apps() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await pushing(scope, receive, send)
+        except OSError as error:
+            raise BaseExceptionGroup("both", [error, KeyError("the app's own")]) from None
+
+    with pytest.raises(BaseExceptionGroup):
+        run(app, 0.05)
+
+
 def test_an_app_that_catches_the_error_goes_on_to_its_end() -> None:
     cleaned_up = []
 

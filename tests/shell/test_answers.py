@@ -347,6 +347,27 @@ async def test_a_starlette_response_is_a_page(caplog: pytest.LogCaptureFixture) 
     assert answer.text.removeprefix("Ask with ") in caplog.text
 
 
+@pytest.mark.parametrize("kind", ["http.response.pathsend", "http.response.zerocopysend", "http.response.body"])
+@on_a_loop
+async def test_a_page_that_is_a_file_is_ended_once(kind: str) -> None:
+    sent: list[str] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": kind})
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    scope = {"type": "http", "method": "GET", "http_version": "1.1", "path": "/", "headers": []}
+    await protected(Site(), on_refused=lambda _, refusal: page)(scope, receive, send)
+
+    assert sent == ["http.response.start", kind]
+
+
 @pytest.mark.parametrize("where", ["function", "page", "nothing"])
 @on_a_loop
 async def test_a_page_that_fails_before_its_start_is_replaced_by_our_own(

@@ -329,3 +329,30 @@ async def test_a_ticket_that_has_ended_already_is_not_said_to_be_remembered() ->
     answer = await client.get(b"Alice")
 
     assert (answer.status, persistent(answer)) == (200, "false")
+
+
+@pytest.mark.parametrize(
+    ("headers", "token"),
+    [([], b"Bob"), ([(b"x-forwarded-for", b"192.0.2.9")], None)],
+    ids=["a token", "a sign of a proxy"],
+)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"path": "/open"},
+        {"method": "POST", "more": [(b"origin", b"https://evil.example")]},
+    ],
+    ids=["exempt", "of another origin"],
+)
+@on_a_loop
+async def test_what_ends_it_does_so_though_the_request_is_not_authenticated(
+    fields: dict[str, Any], headers: list[tuple[bytes, bytes]], token: bytes | None
+) -> None:
+    client = Client(site_of(exempt=("/open",)))
+    await client.get(b"Alice")
+    fields = dict(fields)
+
+    await client.get(token, headers=headers + fields.pop("more", []), **fields)
+    answer = await client.get()
+
+    assert answer.status == 401
