@@ -1,5 +1,6 @@
 """A websocket that knows its user: the handshake is logged in to, and only from this site's own pages.
 
+pip install websockets
 uvicorn websocket_app:app
 
 A websocket's handshake has one leg: Kerberos, or a session that a page began. The websocket ends with the ticket.

@@ -44,7 +44,7 @@ _SLOW_STEPS = 3
 
 
 class Accepts(Protocol):
-    """What the middleware asks of an acceptor: ``Acceptor``, or one of ``negotiate_mw.testing``."""
+    """What the middleware asks of an acceptor: ``Acceptor``, which tells more, or one of ``negotiate_mw.testing``."""
 
     limits: Limits
     mechanisms: frozenset[str]
@@ -54,13 +54,22 @@ class Accepts(Protocol):
     realms: frozenset[str] | None
     ntlm_domains: frozenset[str] | None
 
-    def look(self) -> None: ...
-    async def acquire(self) -> None: ...
-    async def aclose(self) -> None: ...
+    def look(self) -> None:
+        """Bring ``realms`` and ``ntlm_domains`` up to date; asked twice a second, and returns at once."""
+
+    async def acquire(self) -> None:
+        """Get ready, or raise ``ConfigurationError``; idempotent."""
+
+    async def aclose(self) -> None:
+        """Let go of everything; ``acquire()`` begins anew."""
+
     async def accept(
         self, context: object, token: bytes, *, bindings: bytes | None = None, host: str | None = None
-    ) -> AcceptResult: ...
-    def discard(self, context: object) -> None: ...
+    ) -> AcceptResult:
+        """Take one leg, or raise ``AcceptError``, after which its context is gone."""
+
+    def discard(self, context: object) -> None:
+        """Delete a context whose handshake won't go on; idempotent."""
 
 
 class Acceptor:
@@ -85,15 +94,15 @@ class Acceptor:
         ntlm_users: path of the user file for NTLM, whose lines ``negotiate-mw ntlm-hash`` makes; None: winbind, on a
             machine that is a member of a domain.
         rcache: directory for the replay cache; None: ``KRB5RCACHENAME`` or ``KRB5RCACHEDIR``, else systemd's
-            ``RUNTIME_DIRECTORY``, else ``/var/tmp``. ``"none"`` accepts a stolen token again and again, for as long
-            as its clock allows: only where another check of ours finds replays.
+            ``RUNTIME_DIRECTORY``, else ``TMPDIR``, else ``/var/tmp``. ``"none"`` accepts a stolen token again and
+            again, for as long as its clock allows: only where another check of ours finds replays.
         replay: ``RedisReplayCache(…)``: a log-in that another node accepted is refused; None: each node knows of its
             own alone.
         delegation: keep the ticket-granting ticket that a client forwards, as ``Identity.delegated``: with it, this
             process can do whatever the user can, towards every service.
         constrained_delegation: get tickets to other services for our users, as ``Identity.service_tickets``, where the
             KDC allows it: with the keys of the keytab, which then have to be those of an account.
-        offload: ``"auto"``: Kerberos steps, local and about 50 µs long, run on the event loop, and in the pool while
+        offload: ``"auto"``: Kerberos steps, local and about 0.1 ms long, run on the event loop, and in the pool while
             several of the last took over 5 ms; ``"always"`` or ``"never"`` in the pool. A step on the event loop
             has no deadline.
         limits: bounds.

@@ -87,7 +87,7 @@ EXAMPLE: Mapping[str, str] = MappingProxyType(
         "off": "6 min 10 s ahead of",
         "package": "gssapi",
         "policy": "allkeys-lru",
-        "reference": "5f2c9e",
+        "reference": "5f2c9e07d1b4",
         "said": "what the other side says",
         "schemes": "Basic",
         "seconds": "15",
@@ -174,7 +174,8 @@ _ALL = (
         slug="kvno-old",
         symptom="logging in worked until the service's password was changed or its keytab exported elsewhere",
         sentence="the ticket of {spn} is for kvno {kvno}, the keytab holds {kvnos}: it is out of date",
-        cure=f"export it again to {{keytab}}, then nothing has to be restarted: {_EXPORT}",
+        cure="was it exported anew elsewhere, copy that file to {keytab}; else export it again, and copy it to every "
+        f"node, since this makes all other copies useless. Nothing has to be restarted. {_EXPORT}",
     ),
     Cause(
         slug="kvno-new",
@@ -187,8 +188,8 @@ _ALL = (
         slug="enctype-missing",
         symptom="401 after a domain's hardening, or after a keytab was made with one encryption type only",
         sentence="the ticket of {spn} is encrypted with {enctype}, the keytab holds {enctypes} of that kvno",
-        cure="export the keytab with every type (ktpass: `/crypto All`), and have the account say which it has: "
-        "`Set-ADUser ACCOUNT -KerberosEncryptionType AES128,AES256`",
+        cure="export the keytab with the ticket's type too (AES, ktpass: `/crypto AES256-SHA1`), and have the account "
+        "say which it has: `Set-ADUser ACCOUNT -KerberosEncryptionType AES128,AES256`",
     ),
     Cause(
         slug="rc4-ticket",
@@ -269,7 +270,7 @@ _ALL = (
     # The way in
     Cause(
         slug="bad-bindings",
-        symptom="401 over https for clients that bind tickets to the TLS channel (Windows, curl)",
+        symptom="401 over https for clients that bind tickets to the TLS channel (Windows, recent curl)",
         sentence="the client sees another TLS certificate than this server's: a proxy (or a virus scanner) in between "
         "ends TLS and encrypts anew, or the token was made for somebody else's connection",
         cure='name the certificate that clients see: Policy(channel_binding=ChannelBinding.when_present(certfile="'
@@ -287,7 +288,7 @@ _ALL = (
         symptom="401 over https for some clients, while others log in",
         sentence="ChannelBinding.required() wants proof of the TLS channel, and the client gave none: it can't, or its "
         "request came without TLS",
-        cure="use https and a client that binds (Windows browsers, curl with a recent krb5), or "
+        cure="use https and a client that binds (Windows browsers, curl from 8.10 on, with krb5 1.19 or newer), or "
         "ChannelBinding.when_present()",
         told=True,
     ),

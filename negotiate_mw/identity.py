@@ -36,7 +36,7 @@ class Identity:
         username: the name for people and logs, by ``Policy.username``; an ``Acceptor`` alone leaves the realm off only
             where it is the one realm of its keytab.
         realm: the Kerberos realm or NTLM domain that vouches for the user.
-        mechanism: ``"kerberos"``, ``"ntlm"`` or ``"basic"``.
+        mechanism: ``"kerberos"``, ``"ntlm"`` or ``"basic"``; ``"dev"`` where ``DevAcceptor`` presumed it.
         groups: the user's groups.
         sid: the account's security identifier, in Active Directory, and where the account is of a realm of the
             keytab's; None elsewhere, since another realm's KDC could say anybody's.

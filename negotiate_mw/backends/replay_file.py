@@ -16,7 +16,7 @@ class ReplayFile:
 
     Args:
         rcache: a directory of ours; ``"none"`` to accept replays; None: ``KRB5RCACHENAME`` or ``KRB5RCACHEDIR`` where
-            set, else systemd's ``RUNTIME_DIRECTORY``, else the library's own ``/var/tmp``.
+            set, else systemd's ``RUNTIME_DIRECTORY``, else ``TMPDIR``, else ``/var/tmp``, as the library's own.
     """
 
     def __init__(self, rcache: str | os.PathLike[str] | None) -> None:

@@ -14,6 +14,8 @@ from negotiate_mw.forward_auth import PROXIES, ForwardAuth
 from negotiate_mw.policy import Policy
 from negotiate_mw.sessions.command import URL_VARIABLE
 
+_HEAD_BYTES = 131072  # of a request; a ticket of many groups alone may take half of that
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What follows ``negotiate-mw forward-auth``."""
@@ -60,9 +62,11 @@ def run(options: argparse.Namespace) -> int:
         import uvicorn
     except ImportError as error:
         raise ConfigurationError("forward-auth needs uvicorn: pip install 'negotiate-mw[server]'") from error
-    listen = {"uds": options.uds} if options.uds else {"host": options.host, "port": options.port}
+    listen: dict[str, Any] = {"uds": options.uds} if options.uds else {"host": options.host, "port": options.port}
     # a client's own X-Forwarded-* must not become the peer's address in our log
-    config = uvicorn.Config(app, **listen, proxy_headers=False, access_log=False, lifespan="on")
+    config = uvicorn.Config(
+        app, **listen, proxy_headers=False, access_log=False, lifespan="on", h11_max_incomplete_event_size=_HEAD_BYTES
+    )
     server = uvicorn.Server(config)
     server.run()
     return 0 if server.started else 3

@@ -88,7 +88,7 @@ def test_the_versions_are_named() -> None:
     line = said("no-key", token=ticket(kvno=7), holdings=holding(key(kvno=6), key(kvno=5), key(kvno=5, enctype=17)))
 
     assert "is for kvno 7, the keytab holds 5 and 6" in line
-    assert "export it again to /etc/http.keytab" in line
+    assert "copy that file to /etc/http.keytab" in line
 
 
 @pytest.mark.parametrize(

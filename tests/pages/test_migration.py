@@ -46,7 +46,7 @@ IIS = {
 }  # fmt: skip
 FASTAPI_SPNEGO = {
     "SPNEGO_SERVICE", "SPNEGO_HOSTNAME", "SPNEGO_KEYTAB", "SPNEGO_ALLOW_DELEGATION", "SPNEGO_CCACHE_DIR",
-    "SPNEGO_AUTO_ERROR", "SPNEGO_ACCEPT_ANY_PRINCIPAL", "exclude_paths", "auth_required", "backend", "principal",
+    "SPNEGO_AUTO_ERROR", "SPNEGO_ACCEPT_ANY_PRINCIPAL", "exclude_paths", "backend", "principal",
     "username", "realm", "delegated_ccache", "ticket_lifetime",
 }  # fmt: skip
 ASGI_GSSAPI = {
