@@ -107,6 +107,25 @@ def test_a_list_without_a_token_takes_two_legs(any_server: Server, kerberos_real
     assert client.complete
 
 
+@pytest.mark.parametrize("host", ["localhost", "www.test.example"])
+@pytest.mark.parametrize("hostname", [["localhost", "www.test.example"], ["{host}", "www.test.example", "localhost"]])
+def test_three_legs_are_taken_under_each_of_several_names(
+    kerberos_realm: KerberosRealm, users: dict[str, Initiators], tmp_path: Path, hostname: list[str], host: str
+) -> None:
+    keytab = kerberos_realm.keytab("HTTP/localhost", "HTTP/www.test.example")
+    client = users["alice"].begin(f"HTTP@{host}", NTLM_FIRST)
+
+    async def run() -> str:
+        async with Acceptor(keytab=keytab, rcache=tmp_path, hostname=hostname) as acceptor:
+            result = await acceptor.accept(None, client.step() or b"", host=host)
+            for _ in range(2):
+                result = await acceptor.accept(result.context, client.step(result.token) or b"", host=host)
+        assert result.identity is not None
+        return result.identity.principal
+
+    assert asyncio.run(run()) == "alice@TEST.EXAMPLE"
+
+
 def test_the_app_has_the_user_for_the_last_leg_only(any_server: Server, users: dict[str, Initiators]) -> None:
     client = users["alice"].begin("HTTP@localhost", NTLM_FIRST)
 
