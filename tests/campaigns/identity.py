@@ -58,6 +58,7 @@ class Model:
         self.half: dict[int, str] = {}
         self.bound: dict[int, str] = {}
         self.sessions: dict[bytes, str] = {}  # by cookie
+        self._together: dict[bytes, set[bytes]] = {}  # the cookies that one account got one over the other
 
     def arrives(self, connection: int, kind: str, name: str, cookie: bytes | None = None) -> str | None:
         """Whose handshake, or connection, a request finds; a token ends both."""
@@ -85,11 +86,24 @@ class Model:
             return Who(403, token=proof)
         if kind == "bound" and own and is_open and name != ENDED:
             self.bound[connection] = name
-        if kind != "plain" and self.sessions.get(former or b"") != name:
-            self.sessions.pop(former or b"", None)
+        if kind != "plain" and self.sessions.get(former or b"", name) != name:
+            for cookie in self._together.pop(former or b""):
+                self.sessions.pop(cookie, None)
+                self._together.pop(cookie, None)
         return Who(
             200, name, proof, b"true" if connection in self.bound else b"false", kind != "plain" and name != ENDED
         )
+
+    def begins(self, cookie: bytes, name: str, former: bytes | None) -> None:
+        """A session with this cookie; one that its own account got over another ends with that."""
+        is_own = self.sessions.get(former or b"") == name
+        self._together[cookie] = self._together[former or b""] if is_own else set()
+        self._together[cookie].add(cookie)
+        self.sessions[cookie] = name
+
+    def passes_by(self, connection: int) -> None:
+        """A token comes where none is asked for: on an exempt path it is nobody's, and ends what is remembered."""
+        self.bound.pop(connection, None)
 
     def ends(self, connection: int) -> None:
         self.half.pop(connection, None)
@@ -322,6 +336,8 @@ class World:
             sent.append(message)
 
         exempt = path == "/open"
+        if exempt:
+            self.model.passes_by(slot.number)
         finds = None if exempt else self.model.arrives(slot.number, kind, name, slot.cookie)
         self.by_cookie += kind == "plain" and finds is not None and slot.number not in self.model.bound
         coroutine = self.app(slot.scope(kind, name, path), slot.receive, send)
@@ -366,7 +382,7 @@ class World:
         came = _who(request.sent)
         if due.begins and came.begins:
             cookie = _cookie(request.sent)
-            self.model.sessions[cookie] = due.name
+            self.model.begins(cookie, due.name, request.cookie)
             self.cookies.append(cookie)
             request.slot.cookie = cookie
         if came != due:

@@ -194,6 +194,8 @@ class Talk:
             token = neg_token_resp(context.step())
         elif kind == "bad":  # somebody's token, for the second time
             token = dice.choice(self._used) if self._used else b"\x60\x00"
+        if kind == "exempt":
+            self._model.passes_by(line.number)
         finds = None if kind == "exempt" else self._model.arrives(line.number, kind, client.name)
         if kind == "later one" and finds is not None:
             finds = client.name  # real tickets say themselves who it is

@@ -747,7 +747,7 @@ async def test_no_cookie_shows_in_the_log(caplog: pytest.LogCaptureFixture) -> N
 
 @on_a_loop
 async def test_who_waits_for_the_end_is_told_of_a_log_out_and_of_the_age() -> None:
-    sessions = CookieSessions(keys=[KEY], max_age=1)
+    sessions = CookieSessions(keys=[KEY], max_age=3)  # which begins with the second that it is
     _, app = site_with_logout(sessions)
     browsers = [Browser(app), Browser(app)]
     for browser in browsers:

@@ -5,6 +5,7 @@ import re
 import shlex
 import socket
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,6 +104,19 @@ def test_the_command_of_the_docs_tests_the_rules() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [("", r"refused"), (BLOCKS["levels.py"], r"\d{4}-\d\d-\d\d \S+ WARNING negotiate_mw: refused")],
+    ids=["as Python has it", "as the docs say"],
+)
+def test_what_is_printed_of_a_line(setting: str, line: str) -> None:
+    program = f"{setting}\nimport logging\nlogging.getLogger('negotiate_mw').warning('refused')"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert re.fullmatch(line, done.stderr.strip())
+
+
 def test_every_block_is_tested() -> None:
-    assert set(BLOCKS) == {"json_log.py", "app.py", "rules"}
+    assert set(BLOCKS) == {"levels.py", "json_log.py", "app.py", "rules"}
     assert len(BLOCKS) == len(re.findall(r"^```\w+", DOCS, re.MULTILINE))
