@@ -164,7 +164,9 @@ class Acceptor:
         if limits is not None and not isinstance(limits, Limits):
             raise ConfigurationError(f"Acceptor(limits={limits!r}): give Limits(…), such as Limits(legs=4)")
         if replay is not None and not callable(getattr(replay, "spend", None)):
-            raise ConfigurationError(f"Acceptor(replay={replay!r}): give RedisReplayCache(url, when_down=…)")
+            # it may be a URL with a password
+            what = type(replay).__name__
+            raise ConfigurationError(f"Acceptor(replay=…), a {what}: give RedisReplayCache(url, when_down=…)")
         if rcache == "none" and getattr(replay, "relies_on_nodes", False):
             raise ConfigurationError(
                 'Acceptor(rcache="none"): RedisReplayCache(when_down="local") relies on this node\'s own replay cache; '

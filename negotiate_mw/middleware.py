@@ -170,7 +170,9 @@ class NegotiateMiddleware:
         if acceptor is not None and not isinstance(getattr(acceptor, "limits", None), Limits):
             raise ConfigurationError(f"NegotiateMiddleware(acceptor={acceptor!r}): give an Acceptor(…)")
         if sessions is not None and not callable(getattr(sessions, "session", None)):
-            raise ConfigurationError(f"NegotiateMiddleware(sessions={sessions!r}): give CookieSessions(keys=[…])")
+            # what it is may be a key
+            what = type(sessions).__name__
+            raise ConfigurationError(f"NegotiateMiddleware(sessions=…), a {what}: give CookieSessions(keys=[…])")
         if not isinstance(connection_bound, bool):
             raise ConfigurationError(f"NegotiateMiddleware(connection_bound={connection_bound!r}): give True or False")
         if not isinstance(basic, bool):
@@ -423,7 +425,7 @@ class NegotiateMiddleware:
         else:
             fields = dict(scope["headers"])
             remembered = None if b"authorization" in fields else session.peek(fields, now)
-        if remembered is None or not acceptor.acquired:
+        if remembered is None or not acceptor.acquired or not self._takes(remembered):
             return None
         try:
             decision = remembered.admitted(self._rules_in_force(now))
@@ -447,9 +449,13 @@ class NegotiateMiddleware:
         if session is not None:
             stored = await session.open()
             telemetry.session_looked_up(found=stored is not None)
-            if stored is not None and isinstance(decision := stored.admitted(rules), Pass):
+            if stored is not None and self._takes(stored) and isinstance(decision := stored.admitted(rules), Pass):
                 return decision
         return None
+
+    def _takes(self, remembered: Remembered) -> bool:
+        """False for a log-in by password where none are taken, or no longer."""
+        return self._passwords is not None or remembered.identity.mechanism != "basic"
 
     async def _refuse(
         self, scope: Scope, receive: Receive, send: Send, decision: Challenge | Refuse, session: Session | None

@@ -84,6 +84,27 @@ async def test_a_session_made_under_a_weak_policy_does_not_open_a_strict_one(
     assert strictly.text == "nobody"
 
 
+@pytest.mark.parametrize("is_open", [True, False], ids=["in the cache", "sealed"])
+@pytest.mark.parametrize(("takes_passwords", "status"), [(True, 200), (False, 401)])
+@on_a_loop
+async def test_a_session_by_a_password_is_none_where_no_passwords_are_taken(
+    is_open: bool, takes_passwords: bool, status: int
+) -> None:
+    sessions = CookieSessions(keys=[KEY])
+    view = sessions.session({"headers": []}, is_tls=True)
+    await view.begin(user("alice@EXAMPLE.COM", mechanism="basic"))
+    pair = (view.set_cookie() or b"").partition(b";")[0]
+    if not is_open:
+        await sessions.stop()
+    app = NegotiateMiddleware(Site(), acceptor=scripted(), sessions=sessions)
+    if takes_passwords:
+        app._passwords = object()  # type: ignore[assignment]
+
+    answer = await Client(app, scheme="https").get(headers=[(b"cookie", pair)])
+
+    assert answer.status == status
+
+
 @on_a_loop
 async def test_each_policy_names_the_user_its_own_way() -> None:
     strict = Policy(username=lambda identity: f"<{identity.principal}>")
