@@ -352,6 +352,8 @@ class GssapiBackend:
     def _translate(self, error: Exception, chosen: str | None) -> AcceptError:
         if isinstance(error, MemoryError):
             return AcceptError(SecStatus.INSUFFICIENT_MEMORY, "memory", detail="out of memory")
+        if isinstance(error, WireError):  # of a later leg, which the library reads less strictly
+            return AcceptError(SecStatus.INVALID_TOKEN, "malformed", detail=str(error))
         if not isinstance(error, GSSError):
             return AcceptError(SecStatus.INTERNAL_ERROR, "internal", detail=f"python-gssapi raised {error!r}")
         token = error.token or None

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from negotiate_mw import Acceptor, Limits, NegotiateMiddleware, Policy, connection
+from negotiate_mw import AcceptError, Acceptor, Limits, NegotiateMiddleware, Policy, SecStatus, connection
 from negotiate_mw.testing import KerberosRealm
-from negotiate_mw.wire.spnego import KRB5, Continuation, read
+from negotiate_mw.wire.spnego import KRB5, NTLM, Continuation, read
 
 from .gss_client import Initiators
 from .serving import SECONDS, Answer, Server, Wire, get, serve
@@ -105,6 +105,22 @@ def test_a_list_without_a_token_takes_two_legs(any_server: Server, kerberos_real
     assert final.state == 0
     client.step(final.mech_token)
     assert client.complete
+
+
+def test_a_later_leg_that_only_the_library_can_read_is_the_clients_fault(
+    kerberos_realm: KerberosRealm, alice: Path, tmp_path: Path
+) -> None:
+    client = kerberos_realm.initiator("HTTP/localhost", alice, wrapping="kerberos")
+
+    async def run() -> None:
+        async with Acceptor(keytab=kerberos_realm.keytab("HTTP/localhost"), rcache=tmp_path) as acceptor:
+            first = await acceptor.accept(None, neg_token_init([NTLM, KRB5]))
+            await acceptor.accept(first.context, neg_token_resp(client.step()) + b"\0")
+
+    with pytest.raises(AcceptError) as refused:
+        asyncio.run(run())
+
+    assert (refused.value.status, refused.value.reason) == (SecStatus.INVALID_TOKEN, "malformed")
 
 
 @pytest.mark.parametrize("host", ["localhost", "www.test.example"])
