@@ -108,7 +108,8 @@ class Policy:
         require_tls: refuse plain http with 403 before a token is read (loopback excepted).
         tls_terminated_by_proxy: count every request as TLS.
         trusted_origins: origins whose pages may use the user's ambient credentials, as browsers write them:
-            ``["https://portal.corp.example"]``.
+            ``["https://portal.corp.example"]``. Their preflights (OPTIONS) reach the app as nobody, over plain http
+            too, and anybody can send one: have Starlette's ``CORSMiddleware`` outermost, which answers them.
         ntlm_domains: NTLM domains that may log in; None: those of the user file or the joined domain.
         channel_binding: whether a log-in has to prove the TLS channel that it came over.
         username: makes ``Identity.username``; None: the bare name if exactly one realm or domain may log in, counted
