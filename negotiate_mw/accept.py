@@ -286,11 +286,12 @@ class Acceptor:
             AcceptError: LOGON_DENIED: the KDC turns the user down; NO_AUTHENTICATING_AUTHORITY, INTERNAL_ERROR or
                 NO_CREDENTIALS: it, or our own keys, can't be asked.
         """
+        problem = None if self._kerberos is None else self._kerberos.problem()  # which looks at the keytab
         holdings = self.holdings()
         if holdings is None:
             detail = "no Kerberos was acquired whose keys could prove the KDC's answer"
             raise AcceptError(SecStatus.NO_CREDENTIALS, "not-acquired", detail=detail)
-        if self._kerberos is not None and (problem := self._kerberos.problem()):
+        if problem is not None and not holdings.entries:
             raise AcceptError(SecStatus.NO_CREDENTIALS, "keytab", detail=problem)
         from negotiate_mw.backends.password import first_token
 

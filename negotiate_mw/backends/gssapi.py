@@ -250,10 +250,12 @@ class GssapiBackend:
             asked = read_ap_req(spnego.read(token).mech_token or b"")
         except WireError:
             return self._credential  # a leg without a ticket; and what is broken, the library refuses
+        if (credential := self._named.get(asked.spn.lower())) is not None:
+            return credential
         name = unparse(asked.service)
         if name.lower().encode() not in map(bytes.lower, self._hosts):
             raise AcceptError(SecStatus.WRONG_PRINCIPAL, "wrong-principal", detail=f"the ticket is for {name!r}")
-        return self._named.get(asked.spn.lower(), self._credential)  # another realm's key may have come since
+        return self._credential  # another realm's key may have come since
 
     def _complete(self, context: Context, done: Any, token: bytes, chosen: str | None) -> AcceptResult:
         if done.mech != _KRB5:

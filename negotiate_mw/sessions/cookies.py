@@ -73,17 +73,14 @@ class Cookie:
 
     def read(self, headers: Collection[tuple[bytes, bytes]]) -> Found:
         """What a request's headers have of it."""
-        values = [value for name, line in headers if name == b"cookie" for value in self._values(line)]
+        values = self._found(headers)
         if not values:
             return _NOTHING
-        value = values[0].rstrip()
-        return (value, False) if len(values) == 1 and 0 < len(value) <= _LARGEST_READ else _STRAY
+        return (values[0], False) if len(values) == 1 and _is_readable(values[0]) else _STRAY
 
     def all(self, headers: Collection[tuple[bytes, bytes]]) -> list[bytes]:
         """Every value in a request's headers that could be one, of the first few: for ending what is there twice."""
-        lines = [line for name, line in headers if name == b"cookie"]
-        values = [value.rstrip() for line in lines for value in self._values(line)]
-        return [value for value in values[:_MOST_ENDED] if 0 < len(value) <= _LARGEST_READ]
+        return list(filter(_is_readable, self._found(headers)[:_MOST_ENDED]))
 
     def pair(self, value: bytes) -> bytes:
         """``NAME=VALUE``."""
@@ -100,6 +97,13 @@ class Cookie:
     def fits(self, value: bytes) -> bool:
         """True if browsers keep ``value``."""
         return len(self._start) + len(value) <= LARGEST
+
+    def _found(self, headers: Collection[tuple[bytes, bytes]]) -> list[bytes]:
+        return [value.rstrip() for name, line in headers if name == b"cookie" for value in self._values(line)]
+
+
+def _is_readable(value: bytes) -> bool:
+    return 0 < len(value) <= _LARGEST_READ
 
 
 def check_domain(domain: object) -> str | None:

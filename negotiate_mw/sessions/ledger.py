@@ -159,7 +159,8 @@ class Ledger:
             return [name async for name in _first(names, CHUNK)]
 
         while asked := await self.store.ask(question):
-            found = [name.decode("ascii", "replace") for name in asked if name.startswith(_SESSION.encode())]
+            every = (name.decode("ascii", "replace") for name in asked)
+            found = [name for name in every if name.startswith(_SESSION)]
             for name, value in zip(found, await self._many(found), strict=True):
                 if isinstance(value, bytes):
                     yield name.removeprefix(_SESSION), value

@@ -370,7 +370,7 @@ def test_the_librarys_memory_is_freed_with_the_identity(realm: KerberosRealm, ke
 
     freed, kept, count = map(int, done.stdout.split())
     assert count == MANY
-    assert kept > MANY / 2  # KiB, about one each; else this couldn't tell
+    assert kept > MANY  # KiB, at least one each; else this couldn't tell
     assert freed < kept / 3
 
 

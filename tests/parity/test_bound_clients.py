@@ -72,6 +72,11 @@ def test_a_client_of_requests_that_is_bound_to_nothing_stays_out(
     assert answer.status_code == 401
 
 
+def over_tls(certificates: Certificates) -> tuple[str, ...]:
+    """uvicorn's options."""
+    return "--ssl-certfile", str(certificates[0]), "--ssl-keyfile", str(certificates[0].with_suffix(".key"))
+
+
 ADAPTERS = ["Auto", "H11", "HttpTools"]
 
 
@@ -79,9 +84,8 @@ ADAPTERS = ["Auto", "H11", "HttpTools"]
 def binding_server(
     request: pytest.FixtureRequest, service_env: dict[str, str], certificates: Certificates
 ) -> Iterator[Server]:
-    files = ("--ssl-certfile", str(certificates[0]), "--ssl-keyfile", str(certificates[0].with_suffix(".key")))
     adapter = ("--http", f"negotiate_mw.servers.uvicorn:{request.param}")
-    with serve("tests.parity.apps:connection_bound", *files, *adapter, env=service_env) as server:
+    with serve("tests.parity.apps:connection_bound", *over_tls(certificates), *adapter, env=service_env) as server:
         yield server
 
 
@@ -127,9 +131,8 @@ def test_a_connection_whose_user_is_bound_to_nothing_is_nobodys(
 def test_without_the_adapter_a_connection_is_nobodys(
     service_env: dict[str, str], kerberos_realm: KerberosRealm, alice: Path, certificates: Certificates
 ) -> None:
-    files = ("--ssl-certfile", str(certificates[0]), "--ssl-keyfile", str(certificates[0].with_suffix(".key")))
     tls = ssl.create_default_context(cafile=str(certificates[0]))
-    with serve("tests.parity.apps:connection_bound", *files, env=service_env) as server:
+    with serve("tests.parity.apps:connection_bound", *over_tls(certificates), env=service_env) as server:
         with Wire(server.port, tls=tls) as wire:
             first = wire.get(token=bound_token(kerberos_realm, alice, certificates[0]))
             second = wire.get()
@@ -147,9 +150,8 @@ def test_a_relayed_log_in_is_refused_where_the_socket_is_not_to_be_seen_whatever
     headers: list[tuple[str, str]],
 ) -> None:
     """uvicorn takes a client's word for the scheme, where it comes from 127.0.0.1."""
-    files = ("--ssl-certfile", str(certificates[0]), "--ssl-keyfile", str(certificates[0].with_suffix(".key")))
     tls = ssl.create_default_context(cafile=str(certificates[0]))
-    with serve("tests.parity.apps:veiled", *files, env=service_env) as server:
+    with serve("tests.parity.apps:veiled", *over_tls(certificates), env=service_env) as server:
         with Wire(server.port, tls=tls) as wire:
             ours = wire.get(token=bound_token(kerberos_realm, alice, certificates[0]), headers=headers)
         with Wire(server.port, tls=tls) as wire:
